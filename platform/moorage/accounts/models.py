@@ -1,0 +1,204 @@
+"""Who is who: users, organizations, memberships, API keys and the audit log.
+
+An organization owns everything and is billed. Rows of a tenant leave the database through
+``.for_organization(organization)``.
+"""
+
+from typing import Self
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.core.validators import RegexValidator
+from django.db import models
+
+from moorage.kernel import clock, ids
+
+
+def new_organization_id() -> str:
+    """An id for an organization."""
+    return ids.new("org")
+
+
+def new_user_id() -> str:
+    """An id for a user."""
+    return ids.new("usr")
+
+
+def new_membership_id() -> str:
+    """An id for a membership."""
+    return ids.new("mem")
+
+
+def new_key_id() -> str:
+    """An id for an API key."""
+    return ids.new("key")
+
+
+def new_audit_id() -> str:
+    """An id for an audit entry."""
+    return ids.new("aud")
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users by e-mail address."""
+
+    def create_user(self, email: str, password: str | None = None, *, is_administrator: bool = False) -> "User":
+        """A saved user; the address is lower-cased."""
+        user = self.model(email=email.strip().lower(), is_administrator=is_administrator)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None) -> "User":
+        """An administrator, for ``./manage.py createsuperuser``."""
+        return self.create_user(email, password, is_administrator=True)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        """Addresses are compared lower-cased."""
+        return self.get(email=(username or "").strip().lower())
+
+
+class User(AbstractBaseUser):
+    """A person who signs in. An administrator reviews the billing of all organizations."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_user_id, editable=False)
+    email = models.EmailField(unique=True)
+    is_administrator = models.BooleanField(default=False)
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=clock.now)
+
+    objects = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS: list[str] = []
+
+    class Meta:
+        db_table = "user"
+
+    def __str__(self) -> str:
+        return self.email
+
+
+class Standing(models.TextChoices):
+    """Whether an organization may be served. Written by billing, read by all."""
+
+    ACTIVE = "active", "Active"
+    PAST_DUE = "past_due", "Past due"
+    SUSPENDED = "suspended", "Suspended"
+
+
+class Organization(models.Model):
+    """A tenant: owns deployments, keys and usage, and is billed for them."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_organization_id, editable=False)
+    slug = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])?$", "Use a–z, 0–9 and single hyphens.")],
+    )
+    name = models.CharField(max_length=80)
+    standing = models.CharField(max_length=16, choices=Standing, default=Standing.ACTIVE)
+    created_at = models.DateTimeField(default=clock.now)
+
+    members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
+        User, through="Membership", related_name="organizations"
+    )
+
+    class Meta:
+        db_table = "organization"
+
+    def __str__(self) -> str:
+        return self.slug
+
+
+class Role(models.TextChoices):
+    """What a member may do, most first."""
+
+    OWNER = "owner", "Owner"
+    ADMIN = "admin", "Admin"
+    DEVELOPER = "developer", "Developer"
+    BILLING = "billing", "Billing"
+
+
+class Membership(models.Model):
+    """A user in an organization, with a role."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_membership_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role)
+    created_at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        db_table = "membership"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "user"], name="membership_once_per_organization"),
+        ]
+
+
+class Scope(models.TextChoices):
+    """What an API key opens: the gateway, one organization's REST, or the administrator's REST."""
+
+    INFERENCE = "inference", "Call endpoints"
+    MANAGE = "manage", "Manage the organization"
+    ADMIN = "admin", "Review all organizations"
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Questions about keys."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        """Only this organization's."""
+        return self.filter(organization=organization)
+
+
+class ApiKey(models.Model):
+    """A secret for calling: shown once, stored as its SHA-256, told apart by its first characters."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_key_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="keys")
+    name = models.CharField(max_length=80)
+    shown = models.CharField(max_length=20)
+    sha256 = models.BinaryField(max_length=32, unique=True)
+    scopes = models.JSONField(default=list)
+    #: Served names it is limited to; empty: all of the organization.
+    served_names = models.JSONField(default=list)
+    created_at = models.DateTimeField(default=clock.now)
+    created_by = models.CharField(max_length=80)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        db_table = "api_key"
+        indexes = [models.Index(fields=["organization", "-created_at"], name="api_key_by_organization")]
+
+    def __str__(self) -> str:
+        return f"{self.shown}… ({self.name})"
+
+
+class AuditEntryQuerySet(models.QuerySet["AuditEntry"]):
+    """Questions about the audit log."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        """Only this organization's."""
+        return self.filter(organization=organization)
+
+
+class AuditEntry(models.Model):
+    """Who did what, written in the same transaction as the deed. Never changed."""
+
+    id = models.CharField(primary_key=True, max_length=40, default=new_audit_id, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, null=True, related_name="audit_entries")
+    actor = models.CharField(max_length=80)
+    action = models.CharField(max_length=80)
+    subject = models.CharField(max_length=120)
+    detail = models.JSONField(default=dict)
+    at = models.DateTimeField(default=clock.now)
+
+    objects = AuditEntryQuerySet.as_manager()
+
+    class Meta:
+        db_table = "audit_entry"
+        indexes = [models.Index(fields=["organization", "-at"], name="audit_entry_by_organization")]

@@ -1,0 +1,82 @@
+"""The processes of an instance, as data: what is started, in which order, and how one knows that it is ready.
+
+Pure: nothing is started here. Programs of one wave start together; the next wave waits until they are ready. They are
+stopped the other way round, so that the gateway takes no request whose usage nobody would ship, and the database
+goes last.
+"""
+
+import dataclasses
+import signal
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from moorage.config.instance.ports import Ports
+
+#: The only process that may talk to the container Engine (see "who holds the Docker socket" in the design).
+PROVISIONER: Final = "worker-provision"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """One long-running process."""
+
+    name: str
+    argv: tuple[str, ...]
+    #: Asked again and again until true; None: ready once it has stayed alive for a moment.
+    is_ready: Callable[[], bool] | None = None
+    ready_seconds: float = 60
+    stop_signal: signal.Signals = signal.SIGTERM
+    stop_seconds: float = 15
+    #: Environment variables that this process must not see.
+    withheld: tuple[str, ...] = ()
+    #: Runs as this user; None: as whoever started Moorage.
+    user: str | None = None
+    #: Its whole environment; None: the instance's.
+    environment: Mapping[str, str] | None = None
+
+
+def platform_programs(
+    *, python: str, ports: Ports, run_directory: str, answers: Callable[[str], bool]
+) -> tuple[Program, ...]:
+    """The programs of Moorage itself, in starting order. ``answers(url)`` says whether an HTTP server answers there."""
+    console = f"http://127.0.0.1:{ports.console}/"
+    gateway = f"http://127.0.0.1:{ports.gateway}/health"
+    celery = (python, "-m", "celery", "-A", "moorage.config.celery:app")
+    quiet = ("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
+    django = (python, "-m", "django")
+    return (
+        Program(name="shipper", argv=(*django, "shipper"), withheld=("DOCKER_HOST", "STRIPE_API_KEY")),
+        Program(name="doorbell", argv=(*django, "doorbell"), withheld=("DOCKER_HOST", "STRIPE_API_KEY")),
+        Program(
+            name="worker-default",
+            argv=(*celery, "worker", "-Q", "default", "--pool", "threads", "--concurrency", "4", "-n", "default@%h", *quiet),
+            withheld=("DOCKER_HOST",),
+        ),
+        Program(
+            name=PROVISIONER,
+            argv=(*celery, "worker", "-Q", "provision", "--pool", "threads", "--concurrency", "8", "-n", "provision@%h", *quiet),
+            withheld=("STRIPE_API_KEY",),
+            stop_seconds=30,
+        ),
+        Program(
+            name="beat",
+            argv=(*celery, "beat", "--loglevel", "WARNING", "--schedule", f"{run_directory}/beat", "--pidfile="),
+            withheld=("DOCKER_HOST", "STRIPE_API_KEY"),
+        ),
+        Program(
+            name="web",
+            argv=(
+                *(python, "-m", "gunicorn", "moorage.config.wsgi:application"),
+                *("--bind", f"127.0.0.1:{ports.console}", "--worker-class", "gthread", "--workers", "2", "--threads", "16"),
+                *("--timeout", "120", "--graceful-timeout", "10", "--worker-tmp-dir", run_directory, "--no-control-socket"),
+            ),
+            is_ready=lambda: answers(console),
+            withheld=("DOCKER_HOST",),
+        ),
+        Program(
+            name="gateway",
+            argv=(python, "-m", "moorage.gateway"),
+            is_ready=lambda: answers(gateway),
+            withheld=("DOCKER_HOST", "STRIPE_API_KEY", "MOORAGE_SECRET_KEY"),
+        ),
+    )

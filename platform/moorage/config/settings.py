@@ -1,0 +1,270 @@
+"""Every setting of the control plane, read once from the environment.
+
+These are the production settings; there are no others. A missing or malformed variable stops the process with a
+sentence that says what to set. `./manage.py up` sets all of them; `deploy/environment.sample` documents them.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+
+def _text(name: str, default: str | None = None) -> str:
+    value = os.environ.get(name) or default
+    if value is None:
+        raise ImproperlyConfigured(f"Set {name} in the environment, or start Moorage with `./manage.py up`.")
+    return value
+
+
+def _whole(name: str) -> int | None:
+    value = os.environ.get(name)
+    if not value:
+        return None
+    if not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+    return int(value)
+
+
+def _listed(name: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in os.environ.get(name, "").split(",") if part.strip())
+
+
+def _database(url: str) -> dict[str, object]:
+    """Django's DATABASES entry for ``postgresql://user:password@host:port/name`` (or ``?host=/socket/dir``)."""
+    parts = urlsplit(url)
+    if parts.scheme not in {"postgresql", "postgres"}:
+        raise ImproperlyConfigured(f"DATABASE_URL must begin with postgresql://, not {parts.scheme}://.")
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")) or "moorage",
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(query.get("host", parts.hostname or "")),
+        "PORT": query.get("port", str(parts.port or "")),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": "moorage"},
+    }
+
+
+# --- What the platform is ------------------------------------------------------------------------------------------
+
+#: Where an instance keeps its state.
+MOORAGE_HOME = Path(_text("MOORAGE_HOME", str(REPOSITORY / ".moorage"))).absolute()
+#: Marks this instance's containers among others on the same Engine.
+MOORAGE_INSTANCE = _text("MOORAGE_INSTANCE", hashlib.sha256(bytes(MOORAGE_HOME)).hexdigest()[:8])
+#: docker | process | memory
+MOORAGE_RUNTIME = _text("MOORAGE_RUNTIME", "process")
+#: Directories of OCI image layouts, named by ``catalog/<name>:<tag>``.
+MOORAGE_CATALOG = Path(_text("MOORAGE_CATALOG", str(REPOSITORY / "runners" / "demo" / "catalog")))
+#: The node's content-addressed store of weights.
+MOORAGE_STORE = Path(_text("MOORAGE_STORE", str(MOORAGE_HOME / "store")))
+#: One directory a replica, with its runner's Unix socket. A socket's path must stay under 108 bytes.
+MOORAGE_SOCKET_DIR = Path(_text("MOORAGE_SOCKET_DIR", str(MOORAGE_HOME / "run" / "replicas")))
+#: The gateway's journal, which the shipper empties.
+MOORAGE_JOURNAL_DIR = Path(_text("MOORAGE_JOURNAL_DIR", str(MOORAGE_HOME / "journal")))
+#: Registries (host:port) that may be spoken to over plain HTTP and at private addresses.
+MOORAGE_PLAIN_REGISTRIES = frozenset(_listed("MOORAGE_PLAIN_REGISTRIES"))
+#: The runner programs of the process runtime.
+MOORAGE_LLAMA_SERVER = os.environ.get("MOORAGE_LLAMA_SERVER") or None
+MOORAGE_VLLM_PYTHON = os.environ.get("MOORAGE_VLLM_PYTHON") or None
+#: The runner images of the Docker runtime.
+MOORAGE_LLAMACPP_IMAGE = _text("MOORAGE_LLAMACPP_IMAGE", "moorage/runner-llamacpp:cpu")
+MOORAGE_VLLM_IMAGE = _text("MOORAGE_VLLM_IMAGE", "moorage/runner-vllm:cpu")
+DOCKER_HOST = os.environ.get("DOCKER_HOST") or None
+#: What replicas may use of this machine; None: all that the machine has.
+MOORAGE_NODE_MEMORY_BYTES = _whole("MOORAGE_NODE_MEMORY_BYTES")
+#: The addresses people and programs use.
+MOORAGE_CONSOLE_URL = _text("MOORAGE_CONSOLE_URL", "http://127.0.0.1:8400").rstrip("/")
+MOORAGE_GATEWAY_URL = _text("MOORAGE_GATEWAY_URL", "http://127.0.0.1:8401").rstrip("/")
+
+#: Payments. Without a Stripe key invoices are paid by bank transfer and an administrator records the payment.
+STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY") or None
+STRIPE_WEBHOOK_SECRETS = _listed("STRIPE_WEBHOOK_SECRET")
+STRIPE_BASE_URL = os.environ.get("STRIPE_BASE_URL") or None
+if STRIPE_API_KEY and not STRIPE_WEBHOOK_SECRETS:
+    raise ImproperlyConfigured("Set STRIPE_WEBHOOK_SECRET too: without it anybody could mark an invoice as paid.")
+
+# --- Django --------------------------------------------------------------------------------------------------------
+
+SECRET_KEY = _text("MOORAGE_SECRET_KEY")
+#: Key of the envelope around registry credentials, independent of Django's own uses of the secret.
+MOORAGE_ENVELOPE_KEY = hashlib.sha256(b"moorage envelope\0" + SECRET_KEY.encode()).digest()
+
+DEBUG = False
+_console = urlsplit(MOORAGE_CONSOLE_URL)
+ALLOWED_HOSTS = [_console.hostname or "127.0.0.1", *_listed("MOORAGE_ALLOWED_HOSTS")]
+CSRF_TRUSTED_ORIGINS = [MOORAGE_CONSOLE_URL]
+
+INSTALLED_APPS = [
+    "moorage.accounts",
+    "moorage.artifacts",
+    "moorage.fleet",
+    "moorage.metering",
+    "moorage.deployments",
+    "moorage.billing",
+    "moorage.api",
+    "moorage.console",
+    "rest_framework",
+    "drf_spectacular",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "moorage.api.request_id.RequestIdMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "moorage.config.urls"
+WSGI_APPLICATION = "moorage.config.wsgi.application"
+AUTH_USER_MODEL = "accounts.User"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LOGIN_URL = "console:sign_in"
+LOGIN_REDIRECT_URL = "console:home"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [REPOSITORY / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "moorage.console.context.console",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": _database(_text("DATABASE_URL"))}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = MOORAGE_HOME / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+#: Static files are served from the apps themselves: no collectstatic step between a checkout and a running console.
+WHITENOISE_USE_FINDERS = True
+
+_is_https = _console.scheme == "https"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _is_https
+SESSION_COOKIE_NAME = "__Host-moorage" if _is_https else f"moorage_{_console.port or 80}"
+CSRF_COOKIE_NAME = "__Host-moorage-csrf" if _is_https else f"moorage_csrf_{_console.port or 80}"
+SESSION_COOKIE_AGE = 12 * 3600
+SESSION_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = _is_https
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _is_https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _is_https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _is_https else None
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "font-src": ["'self'"],
+        "form-action": ["'self'", "https://checkout.stripe.com", "https://billing.stripe.com"],
+        "base-uri": ["'none'"],
+        "frame-ancestors": ["'none'"],
+    },
+}
+#: A Compose file has its own, smaller limit; this one is for any other body.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
+SILENCED_SYSTEM_CHECKS: list[str] = []
+
+# --- REST ----------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["moorage.api.authentication.KeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "moorage.api.errors.handle",
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Moorage",
+    "DESCRIPTION": "A Docker Compose file with a models element becomes billed, OpenAI-compatible endpoints.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+}
+
+# --- Celery --------------------------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = _text("BROKER_URL")
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"moorage.deployments.tasks.*": {"queue": "provision"}}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 600,
+    # Instances that share one broker do not take each other's work.
+    "global_keyprefix": f"moorage:{MOORAGE_INSTANCE}:",
+    "socket_connect_timeout": 5,
+    "socket_keepalive": True,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+#: The sweeps: work is found here even when every message was lost.
+CELERY_BEAT_SCHEDULE = {
+    "sweep-deployments": {"task": "moorage.deployments.tasks.sweep", "schedule": 5.0},
+    "autoscale": {"task": "moorage.deployments.tasks.autoscale", "schedule": 5.0},
+    "reap-orphans": {"task": "moorage.deployments.tasks.reap_orphans", "schedule": 20.0},
+    "meter-replicas": {"task": "moorage.deployments.tasks.meter_replicas", "schedule": 10.0},
+    "rate-usage": {"task": "moorage.billing.tasks.rate", "schedule": 2.0},
+    "run-billing": {"task": "moorage.billing.tasks.sweep", "schedule": 30.0},
+}
+
+# --- Logs: one event a line, key=value -----------------------------------------------------------------------------
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": _text("MOORAGE_LOG_LEVEL", "INFO")},
+    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+}

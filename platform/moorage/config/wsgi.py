@@ -1,0 +1,9 @@
+"""The WSGI application that gunicorn serves: console and API."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moorage.config.settings")
+
+application = get_wsgi_application()

@@ -1,0 +1,9 @@
+"""Registers the room with Django."""
+
+from django.apps import AppConfig
+
+
+class FleetConfig(AppConfig):
+    """The room ``fleet``."""
+
+    name = "moorage.fleet"

@@ -1,0 +1,211 @@
+"""The two engines, and the exact argument list and environment each is started with.
+
+Pure. Every argument of an engine has one of three owners: the platform sets it and nobody else may (paths, socket,
+names, what is logged); the platform has a default that a tenant's flag replaces; or it is a tenant's alone. Anything
+the allow-list of :mod:`moorage.compose.flags` does not name is refused, here as at upload.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Iterable
+from typing import Final, Literal, assert_never
+
+from moorage.compose import flags as compose_flags
+from moorage.fleet.errors import FlagRefused
+
+Flag = tuple[str, str | None]
+ModelKind = Literal["chat", "embedding"]
+
+GIB: Final = 1024**3
+
+
+class Engine(enum.StrEnum):
+    """The program that serves a model."""
+
+    LLAMACPP = "llamacpp"
+    VLLM = "vllm"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunnerPaths:
+    """What a runner sees: inside an isolated container these are fixed, elsewhere they are the host's."""
+
+    model: str  #: the GGUF file for llama-server, the directory for vLLM
+    socket: str
+    home: str = "/home/runner"  #: writable, empty at start, gone with the container
+    program: tuple[str, ...] = ()  #: how the engine is called; empty: by its usual name
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineSettings:
+    """The typed choices behind an argument list. ``context_size`` is what one request may fill, in tokens."""
+
+    served_name: str
+    context_size: int
+    parallel: int
+    cpu_threads: int
+    memory_bytes: int  #: the container's limit
+    flags: tuple[Flag, ...] = ()  #: a tenant's, in the order of the Compose file
+    devices: tuple[str, ...] = ()  #: vendor ids
+    kind: ModelKind = "chat"
+    has_chat_template: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineCommand:
+    """What is executed, whole: an argument list, and an environment to which nothing is added."""
+
+    argv: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...]
+
+
+def for_format(model_format: str) -> Engine:
+    """The engine that serves ``gguf`` or ``safetensors``. ValueError for any other format."""
+    match model_format:
+        case "gguf":
+            return Engine.LLAMACPP
+        case "safetensors":
+            return Engine.VLLM
+        case _:
+            raise ValueError(f"no engine serves {model_format!r}")
+
+
+def command(engine: Engine, *, paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
+    """The argument list and environment of ``engine``. Raises FlagRefused for a flag that a tenant may not set."""
+    match engine:
+        case Engine.LLAMACPP:
+            return _llamacpp(paths, settings)
+        case Engine.VLLM:
+            return _vllm(paths, settings)
+        case _:
+            assert_never(engine)
+
+
+def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
+    owned: list[Flag] = [
+        ("--model", paths.model),
+        ("--host", paths.socket),
+        ("--alias", settings.served_name),
+        # The context is divided among the slots, so that one request cannot take another's share.
+        ("--ctx-size", str(settings.context_size * settings.parallel)),
+        ("--parallel", str(settings.parallel)),
+        ("--no-kv-unified", None),
+        # Shrinking layers or context to what is free would make admission a guess.
+        ("--fit", "off"),
+        # The prompt cache in host memory has a default of 8 GiB, outside of what was reserved.
+        ("--cache-ram", "0"),
+        ("--metrics", None),
+        ("--no-slots", None),
+        ("--no-webui", None),
+        ("--offline", None),
+        ("--log-colors", "off"),
+    ]
+    if settings.kind == "embedding":
+        owned.append(("--embeddings", None))
+    else:
+        owned.append(("--jinja", None))
+    defaults: list[Flag] = [
+        ("--threads", str(settings.cpu_threads)),
+        ("--threads-batch", str(settings.cpu_threads)),
+        ("--threads-http", str(settings.parallel + 2)),
+    ]
+    if settings.devices:
+        defaults.append(("--n-gpu-layers", "999"))
+    program = paths.program or ("llama-server",)
+    return EngineCommand(
+        argv=(*program, *_arguments(Engine.LLAMACPP, settings.flags, owned=owned, defaults=defaults)),
+        environment=_environment(paths, settings),
+    )
+
+
+def _vllm(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
+    has_gpu = bool(settings.devices)
+    owned: list[Flag] = [
+        ("--model", paths.model),
+        ("--uds", paths.socket),
+        ("--served-model-name", settings.served_name),
+        ("--max-model-len", str(settings.context_size)),
+        ("--load-format", "safetensors"),
+        ("--enable-prompt-tokens-details", None),
+        ("--disable-fastapi-docs", None),
+        ("--disable-uvicorn-access-log", None),
+        ("--no-enable-log-requests", None),
+    ]
+    if settings.kind == "embedding":
+        owned.append(("--runner", "pooling"))
+    if has_gpu:
+        owned.append(("--tensor-parallel-size", str(len(settings.devices))))
+    defaults: list[Flag] = [
+        ("--max-num-seqs", str(settings.parallel)),
+        ("--dtype", "auto" if has_gpu else "float32"),
+        ("--seed", "0"),
+    ]
+    if has_gpu:
+        defaults.append(("--gpu-memory-utilization", "0.9"))
+    else:
+        defaults.append(("--enforce-eager", None))
+    program = paths.program or ("python3", "-m", "vllm.entrypoints.openai.api_server")
+    return EngineCommand(
+        argv=(*program, *_arguments(Engine.VLLM, settings.flags, owned=owned, defaults=defaults)),
+        environment=_environment(paths, settings, _vllm_environment(paths, settings)),
+    )
+
+
+def _vllm_environment(paths: RunnerPaths, settings: EngineSettings) -> dict[str, str]:
+    environment = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        # There is no network but loopback; without these the engine looks for an address of its own.
+        "VLLM_HOST_IP": "127.0.0.1",
+        "VLLM_LOOPBACK_IP": "127.0.0.1",
+        "VLLM_MAX_N_SEQUENCES": "64",
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_CACHE_ROOT": f"{paths.home}/.cache/vllm",
+        "HF_HOME": f"{paths.home}/.cache/huggingface",
+        "TORCHINDUCTOR_CACHE_DIR": f"{paths.home}/.cache/inductor",
+        "OMP_NUM_THREADS": str(settings.cpu_threads),
+    }
+    if not settings.devices:
+        environment["VLLM_TARGET_DEVICE"] = "cpu"
+        # Whole GiB. A quarter of the limit leaves room for the weights and for Python with torch.
+        environment["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, settings.memory_bytes // 4 // GIB))
+    return environment
+
+
+def _environment(
+    paths: RunnerPaths, settings: EngineSettings, extra: dict[str, str] | None = None
+) -> tuple[tuple[str, str], ...]:
+    """The whole environment. USER is there because a uid of our own has no line in /etc/passwd."""
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": paths.home,
+        "TMPDIR": "/tmp",  # noqa: S108 - the container's own tmpfs
+        "USER": "runner",
+        "LOGNAME": "runner",
+        "LANG": "C.UTF-8",
+        # Nothing but the reserved devices, also where the process could see all of them.
+        "CUDA_VISIBLE_DEVICES": ",".join(settings.devices),
+        **(extra or {}),
+    }
+    return tuple(sorted(environment.items()))
+
+
+def _arguments(
+    engine: Engine, tenant: tuple[Flag, ...], *, owned: Iterable[Flag], defaults: Iterable[Flag]
+) -> tuple[str, ...]:
+    """Ours first, then defaults that no tenant's flag replaces, then the tenant's. Raises FlagRefused."""
+    owned = tuple(owned)
+    _check(engine, tenant, owned=frozenset(name for name, _ in owned))
+    chosen = {name for name, _ in tenant}
+    kept = tuple(flag for flag in defaults if flag[0] not in chosen)
+    return tuple(part for name, value in (*owned, *kept, *tenant) for part in _parts(name, value))
+
+
+def _parts(name: str, value: str | None) -> tuple[str, ...]:
+    return (name,) if value is None else (name, value)
+
+
+def _check(engine: Engine, tenant: tuple[Flag, ...], *, owned: frozenset[str]) -> None:
+    raise NotImplementedError

@@ -1,0 +1,207 @@
+"""The container profile: what Docker is asked for, and the comparison of what it made with that.
+
+Pure. ``expected`` describes a hardened container in the Engine's own words (the members of ``GET /containers/{id}/json``);
+``differences`` reads such an answer against it, member by member. Whoever loosens the profile, in code or in a daemon's
+defaults, is told by name which lock is open.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+from moorage.fleet.engines import Engine
+from moorage.fleet.runtime import ContainerSpec
+
+Document = dict[str, Any]
+
+MODEL_DIR: Final = "/model"
+SOCKET_DIR: Final = "/run/moorage"
+HOME: Final = "/home/runner"
+
+MIB: Final = 1024**2
+_LOG: Final = {"Type": "local", "Config": {"max-size": "10m", "max-file": "3"}}
+#: Far above the ids of people, services and of systemd's dynamic users.
+_FIRST_UID: Final = 1_000_000_000
+_UIDS: Final = 1_000_000_000
+#: Paths that Docker hides from containers by default; a container that sees them all is a privileged one.
+_MASKED: Final = ("/proc/kcore", "/proc/keys", "/sys/firmware")
+#: Host settings that must be as empty as Docker leaves them.
+_EMPTY: Final = (
+    "AutoRemove",
+    "Binds",
+    "CapAdd",
+    "CgroupParent",
+    "DeviceCgroupRules",
+    "Devices",
+    "Dns",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "OomKillDisable",
+    "OomScoreAdj",
+    "PidMode",
+    "PortBindings",
+    "Privileged",
+    "PublishAllPorts",
+    "Sysctls",
+    "UTSMode",
+    "UsernsMode",
+    "VolumesFrom",
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineFacts:
+    """What this Docker Engine and its kernel can do, where that differs between them."""
+
+    has_swap_limit: bool = True
+    has_private_cgroup: bool = True
+    seccomp: str = "default"  #: the profile's name; empty where the kernel has none
+
+
+def uid_of(replica_id: str) -> int:
+    """The user id of a replica's runner: its own, and the same each time."""
+    digest = hashlib.sha256(replica_id.encode()).digest()
+    return _FIRST_UID + int.from_bytes(digest[:8], "big") % _UIDS
+
+
+def expected(spec: ContainerSpec, *, uid: int, facts: EngineFacts) -> Document:
+    """What the Engine must say about a container of ``spec`` that runs as ``uid``."""
+    host: Document = {
+        "NetworkMode": "none",
+        "IpcMode": "private",
+        "ReadonlyRootfs": True,
+        "CapDrop": ["ALL"],
+        "SecurityOpt": ["no-new-privileges:true"],
+        "Memory": spec.memory_bytes,
+        "MemorySwap": spec.memory_bytes if facts.has_swap_limit else -1,
+        "NanoCpus": spec.cpu_millis * 1_000_000,
+        "PidsLimit": spec.pids_limit,
+        "ShmSize": _shm_bytes(spec),
+        "Tmpfs": _tmpfs(spec),
+        "Ulimits": [
+            {"Name": "core", "Soft": 0, "Hard": 0},
+            {"Name": "nofile", "Soft": 4096, "Hard": 4096},
+        ],
+        "Init": True,
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "LogConfig": _LOG,
+        "DeviceRequests": _device_requests(spec),
+    }
+    if facts.has_private_cgroup:
+        host["CgroupnsMode"] = "private"
+    return {
+        "Config": {
+            "User": f"{uid}:{uid}",
+            "Entrypoint": [spec.argv[0]],
+            "Cmd": list(spec.argv[1:]),
+            "Env": sorted(f"{name}={value}" for name, value in spec.environment),
+            "WorkingDir": HOME,
+            "Hostname": "runner",
+            "StopSignal": "SIGTERM",
+            "Tty": False,
+            "OpenStdin": False,
+            "Healthcheck": {"Test": ["NONE"]},
+        },
+        "HostConfig": host,
+        "Mounts": [
+            {
+                "Type": "bind",
+                "Source": str(spec.model_dir),
+                "Destination": MODEL_DIR,
+                "RW": False,
+                "Propagation": "rprivate",
+            },
+            {
+                "Type": "bind",
+                "Source": str(spec.socket_dir),
+                "Destination": SOCKET_DIR,
+                "RW": True,
+                "Propagation": "rprivate",
+            },
+        ],
+    }
+
+
+def differences(inspected: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every member in which ``inspected`` is not what was ``wanted``, as ``HostConfig.Privileged: True, not False``."""
+    found = [
+        *_members("Config", _config(inspected["Config"]), wanted["Config"]),
+        *_members("HostConfig", inspected["HostConfig"], wanted["HostConfig"]),
+        *(
+            f"HostConfig.{name}: {inspected['HostConfig'][name]!r}, not empty"
+            for name in _EMPTY
+            if inspected["HostConfig"].get(name)
+        ),
+        *_mounts(inspected["Mounts"], wanted["Mounts"]),
+    ]
+    masked = inspected["HostConfig"].get("MaskedPaths") or []
+    found.extend(f"HostConfig.MaskedPaths: {path} is visible" for path in _MASKED if path not in masked)
+    if not inspected["HostConfig"].get("ReadonlyPaths"):
+        found.append("HostConfig.ReadonlyPaths: /proc can be written to")
+    if inspected.get("AppArmorProfile") == "unconfined":
+        found.append("AppArmorProfile: 'unconfined', not the Engine's default")
+    return tuple(found)
+
+
+def weaknesses(facts: EngineFacts) -> tuple[str, ...]:
+    """What makes an Engine unfit to run strangers' models, whatever it is asked for."""
+    if facts.seccomp in {"", "unconfined"}:
+        return ("this Docker Engine filters no system calls (seccomp); use one with its default profile",)
+    return ()
+
+
+def _config(config: Mapping[str, Any]) -> Document:
+    """Docker keeps ``NAME`` without a value where a variable of the image was removed: not part of the environment."""
+    return {**config, "Env": sorted(line for line in config.get("Env") or [] if "=" in line)}
+
+
+def _members(where: str, inspected: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
+    found = []
+    for name, value in wanted.items():
+        actual = inspected.get(name)
+        # Engines say "none of these" as null, as an empty list or as an empty object.
+        if (actual or None) != (value or None):
+            found.append(f"{where}.{name}: {actual!r}, not {value!r}")
+    return found
+
+
+def _mounts(inspected: list[Document], wanted: list[Document]) -> list[str]:
+    found = []
+    by_target = {mount["Destination"]: mount for mount in inspected}
+    for mount in wanted:
+        actual = by_target.pop(mount["Destination"], None)
+        if actual is None:
+            found.append(f"Mounts.{mount['Destination']}: missing")
+        else:
+            found.extend(_members(f"Mounts.{mount['Destination']}", actual, mount))
+    found.extend(f"Mounts.{target}: not asked for" for target in by_target)
+    return found
+
+
+def _shm_bytes(spec: ContainerSpec) -> int:
+    """Shared memory counts against the memory limit. vLLM's processes talk through it; llama-server has no use for it."""
+    return 64 * MIB if spec.engine is Engine.LLAMACPP else max(256 * MIB, spec.memory_bytes // 8)
+
+
+def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
+    home = "rw,noexec,nosuid,nodev,size=64m,mode=1777"
+    if spec.engine is Engine.VLLM:
+        # vLLM compiles small libraries into its cache and loads them from there.
+        home = "rw,exec,nosuid,nodev,size=1g,mode=1777"
+    return {"/tmp": "rw,noexec,nosuid,nodev,size=256m,mode=1777", HOME: home}  # noqa: S108 - inside the container
+
+
+def _device_requests(spec: ContainerSpec) -> list[Document]:
+    if not spec.device_ids:
+        return []
+    return [
+        {
+            "Driver": "",
+            "Count": 0,
+            "DeviceIDs": list(spec.device_ids),
+            "Capabilities": [["gpu", "compute", "utility"]],
+            "Options": {},
+        }
+    ]

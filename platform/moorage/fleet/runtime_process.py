@@ -1,0 +1,287 @@
+"""The container runtime of a machine without Docker: runners as plain local processes. Development only, not isolated.
+
+A container is a directory under ``MOORAGE_HOME/run/processes/<name>``: ``spec.json`` (what was asked for), ``state.json`` and
+``log`` (written by :mod:`moorage.fleet.process_shim`). The directory is the truth; a worker that starts anew finds every
+runner again. A process is known by its id *and* start time, because ids return. Memory and CPU limits are not enforced.
+"""
+
+import contextlib
+import datetime as dt
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from moorage.fleet import process_shim, sockets
+from moorage.fleet.engines import Engine, RunnerPaths
+from moorage.fleet.errors import ContainerConflict, ContainerMissing, ImageMissing, RuntimeFailed, RuntimeUnreachable, StartFailed
+from moorage.fleet.runtime import Container, ContainerSpec, Status, labels_of
+from moorage.fleet.weights import model_path
+
+_SHIM_SECONDS: Final = 20
+_LOOK_SECONDS: Final = 0.02
+_LOCKS: Final = 256
+
+
+class ProcessRuntime:
+    """Runners as local processes, recorded under ``directory``."""
+
+    name: Final[Literal["process"]] = "process"
+    is_isolated: Final = False
+
+    def __init__(
+        self, *, instance: str, directory: Path, llama_server: str | None = None, vllm_python: str | None = None
+    ) -> None:
+        self.instance = instance
+        self._directory = directory
+        self._llama_server = llama_server
+        self._vllm_python = vllm_python
+
+    def runner_paths(self, *, model_dir: Path, socket_dir: Path, engine: Engine) -> RunnerPaths:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        if engine is Engine.LLAMACPP:
+            if self._llama_server is None:
+                raise ImageMissing("llama-server is not here. Set MOORAGE_LLAMA_SERVER to its path, or start with `./manage.py up`.")
+            program: tuple[str, ...] = (self._llama_server,)
+        else:
+            if self._vllm_python is None:
+                raise ImageMissing("vLLM is not here. Set MOORAGE_VLLM_PYTHON to a Python that has it, or use a model in GGUF format.")
+            program = (self._vllm_python, "-m", "vllm.entrypoints.openai.api_server")
+        return RunnerPaths(
+            model=model_path(model_dir, engine=engine, seen_as=str(model_dir)),
+            socket=str(sockets.path(socket_dir)),
+            home=str(_home(socket_dir)),
+            program=program,
+        )
+
+    def ensure(self, spec: ContainerSpec) -> Container:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._locked(spec.name) as directory:
+            record = _read(directory / "spec.json")
+            if record is not None and record["instance"] != self.instance:
+                raise ContainerConflict
+            if record is not None and record["spec_hash"] != spec.spec_hash:
+                raise ContainerConflict
+            if record is None:
+                directory.mkdir(exist_ok=True, mode=0o700)
+                record = {
+                    "instance": self.instance,
+                    "spec_hash": spec.spec_hash,
+                    "replica_id": spec.replica_id,
+                    "epoch": spec.epoch,
+                    "argv": list(spec.argv),
+                    "environment": dict(spec.environment),
+                    "home": str(_home(spec.socket_dir)),
+                    "socket_dir": str(spec.socket_dir),
+                    "labels": labels_of(spec, instance=self.instance),
+                }
+                _write(directory / "spec.json", record)
+            # Without a state the shim was never heard of: a worker died between the record and the start.
+            if _read(directory / "state.json") is None:
+                sockets.prepare(spec.socket_dir, uid=None)
+                _home(spec.socket_dir).mkdir(exist_ok=True)
+                self._start(directory)
+            return _container(spec.name, record, _read(directory / "state.json"))
+
+    def remove(self, name: str, *, grace_seconds: float = 10) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._locked(name) as directory:
+            record = _read(directory / "spec.json")
+            if record is not None:
+                if record["instance"] != self.instance:
+                    raise ContainerConflict
+                state = _read(directory / "state.json")
+                if state is not None and "pid" in state:
+                    _stop(state, grace_seconds)
+                sockets.discard(Path(record["socket_dir"]))
+            shutil.rmtree(directory, ignore_errors=True)
+            if directory.exists():
+                raise RuntimeFailed(f"{directory} could not be removed.")
+
+    def list(self) -> tuple[Container, ...]:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with _reaching():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            names = sorted(entry.name for entry in os.scandir(self._directory) if entry.is_dir())
+        found = (self.inspect(name) for name in names)
+        return tuple(container for container in found if container is not None)
+
+    def inspect(self, name: str) -> Container | None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with _reaching():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            record = _read(self._directory / name / "spec.json")
+            if record is None or record["instance"] != self.instance:
+                return None
+            return _container(name, record, _read(self._directory / name / "state.json"))
+
+    def logs(self, name: str, *, tail: int = 200) -> str:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        if self.inspect(name) is None:
+            raise ContainerMissing
+        lines: deque[str] = deque(maxlen=tail)
+        for file in ("log.1", "log"):
+            with contextlib.suppress(FileNotFoundError), (self._directory / name / file).open(errors="replace") as log:
+                lines.extend(line.rstrip("\n") for line in log)
+        return "\n".join(lines)
+
+    def pause(self, name: str) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        self._signal(name, signal.SIGSTOP, until="paused")
+
+    def unpause(self, name: str) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        self._signal(name, signal.SIGCONT, until="running")
+
+    def ping(self) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        self.list()
+
+    def _start(self, directory: Path) -> None:
+        shim = [sys.executable, "-I", "-S", process_shim.__file__, str(directory)]
+        try:
+            ended = subprocess.run(
+                shim,
+                check=False,
+                env={},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=_SHIM_SECONDS,
+            )
+        except (subprocess.TimeoutExpired, OSError) as error:
+            raise RuntimeFailed(f"The runner was not started: {error}.") from error
+        if ended.returncode == 0:
+            return
+        state = _read(directory / "state.json") or {}
+        record = _read(directory / "spec.json") or {}
+        sockets.discard(Path(record["socket_dir"]))
+        shutil.rmtree(directory, ignore_errors=True)
+        raise StartFailed(f"The runner's program could not be started: {state.get('error', 'its supervisor broke off')}.")
+
+    def _signal(self, name: str, number: signal.Signals, *, until: Status) -> None:
+        with self._locked(name) as directory:
+            state = _read(directory / "state.json")
+            if state is None or _status(state) not in {"running", "paused"}:
+                raise ContainerMissing
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(state["pid"], number)
+            deadline = time.monotonic() + 5
+            while _status(state) not in {until, "exited"} and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[Path]:
+        """The directory of ``name``, held against every other thread and process.
+
+        The locks are a fixed few, shared by hash: a lock file of its own could not be removed without a race.
+        """
+        with _reaching():
+            locks = self._directory / ".locks"
+            locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+            number = zlib.crc32(name.encode()) % _LOCKS
+            lock = os.open(locks / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield self._directory / name
+        finally:
+            os.close(lock)
+
+
+def _container(name: str, record: dict[str, Any], state: dict[str, Any] | None) -> Container:
+    return Container(
+        name=name,
+        replica_id=record["replica_id"],
+        epoch=record["epoch"],
+        spec_hash=record["spec_hash"],
+        status="created" if state is None else _status(state),
+        exit_code=(state or {}).get("exit_code"),
+        started_at=_moment((state or {}).get("started_at")),
+        finished_at=_moment((state or {}).get("finished_at")),
+        labels=tuple(sorted(record["labels"].items())),
+        image=record["argv"][0],
+    )
+
+
+def _status(state: dict[str, Any]) -> Status:
+    """From the kernel's view of the runner. One whose witness is about to write its exit code still runs."""
+    letter = _letter(state["pid"], state["pid_token"])
+    if letter is not None:
+        return "paused" if letter in "tT" else "running"
+    has_witness = "exit_code" not in state and _letter(state["shim_pid"], state["shim_token"]) is not None
+    return "running" if has_witness else "exited"
+
+
+def _letter(pid: int, token: str) -> str | None:
+    """The state letter of a live process, None if it is gone, a zombie, or another one by now."""
+    if process_shim.start_token(pid) != token:
+        return None
+    try:
+        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return None
+    return None if letter in "ZX" else letter
+
+
+def _stop(state: dict[str, Any], grace_seconds: float) -> None:
+    """SIGTERM, then SIGKILL, to the runner's whole group; return when runner and witness are gone."""
+    deadline = time.monotonic() + grace_seconds
+    if _letter(state["pid"], state["pid_token"]) is not None:
+        for number in (signal.SIGTERM, signal.SIGCONT):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(state["pid"], number)
+    while _letter(state["pid"], state["pid_token"]) is not None and time.monotonic() < deadline:
+        time.sleep(_LOOK_SECONDS)
+    for pid, token in ((state["pid"], state["pid_token"]), (state["shim_pid"], state["shim_token"])):
+        is_runner = pid == state["pid"]
+        killed = time.monotonic() + 10
+        # The witness ends by itself, a moment after the runner.
+        patience = time.monotonic() + (0 if is_runner else 2)
+        while _letter(pid, token) is not None:
+            if time.monotonic() >= patience:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, signal.SIGKILL)
+            if time.monotonic() > killed:
+                raise RuntimeFailed(f"Process {pid} does not end, even killed.")
+            time.sleep(_LOOK_SECONDS)
+
+
+def _home(socket_dir: Path) -> Path:
+    return socket_dir / "home"
+
+
+def _moment(seconds: float | None) -> dt.datetime | None:
+    return None if seconds is None else dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
+
+
+def _read(file: Path) -> dict[str, Any] | None:
+    try:
+        document: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    return document
+
+
+def _write(file: Path, document: dict[str, Any]) -> None:
+    fresh = file.with_suffix(".new")
+    fresh.touch(mode=0o600)
+    fresh.write_text(json.dumps(document))
+    fresh.replace(file)
+
+
+@contextlib.contextmanager
+def _reaching() -> Iterator[None]:
+    """Records that cannot be read are not records that are not there."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise RuntimeUnreachable(f"The records of local processes cannot be read: {error}.") from error

@@ -1,0 +1,42 @@
+"""Where a replica's Unix socket lives: one directory a container, the only door between gateway and runner.
+
+``<MOORAGE_SOCKET_DIR>/<replica id>-<epoch>/engine.sock``. Each life of a replica has a directory of its own, so that
+a socket left by the last one can never be taken for the next one's.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+#: The socket's name in its directory. llama-server listens on a Unix socket only if the name ends in ``.sock``.
+SOCKET_NAME: Final = "engine.sock"
+#: Linux' ``sun_path`` holds 108 bytes with the final zero.
+MAX_PATH_BYTES: Final = 107
+
+
+def directory(root: Path, *, replica_id: str, epoch: int) -> Path:
+    """The directory of one life of a replica. Pure; says nothing about its being there."""
+    return root / f"{replica_id}-{epoch}"
+
+
+def path(socket_dir: Path) -> Path:
+    """The socket in ``socket_dir``, as the gateway opens it. ValueError where the path is too long for a socket."""
+    socket = socket_dir / SOCKET_NAME
+    if len(os.fsencode(socket)) > MAX_PATH_BYTES:
+        raise ValueError(f"{socket} is longer than the {MAX_PATH_BYTES} bytes a socket may have; shorten MOORAGE_SOCKET_DIR")
+    return socket
+
+
+def prepare(socket_dir: Path, *, uid: int | None) -> None:
+    """Make ``socket_dir`` (mode 0700) and empty it of an old socket; owned by ``uid``, where that is given."""
+    path(socket_dir)
+    socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
+    if uid is not None:
+        os.chown(socket_dir, uid, uid, follow_symlinks=False)
+
+
+def discard(socket_dir: Path) -> None:
+    """Remove ``socket_dir`` and what is in it. Idempotent. ``rmtree`` follows no symlink that a runner left there."""
+    shutil.rmtree(socket_dir, ignore_errors=True)

@@ -1,0 +1,166 @@
+"""Everything the gateway may tell a client that is not an answer.
+
+PlatformError
+├── BadRequest              400: framing, target or header that is refused
+│   └── BadField            400: a member of the body, named by its path
+├── UnknownPath             404
+├── ModelNotFound           404: unknown, somebody else's, or not for this key
+├── KeyRefused              401     KeyLacksScope 403     OrganizationSuspended 402
+├── TooSlow 408 · BodyTooLarge 413 · WrongMediaType 415 · ExpectationFailed 417 · HeadTooLarge 431
+├── EngineFailed            502     EngineSilent 504     EngineRefused: the engine's own 4xx
+└── Unavailable             503: with Retry-After
+    ├── NotServing          paused, failed, or not awake in time
+    ├── QueueFull · JournalUnavailable · Stopping · TooManyConnections · EngineBusy
+"""
+
+import msgspec
+
+from moorage.kernel.errors import PlatformError, envelope
+
+
+class BadRequest(PlatformError):
+    """The request is not well-formed HTTP, or uses a part of HTTP that is refused here."""
+
+    code, status_code, type = "bad_request", 400, "invalid_request_error"
+
+
+class BadField(BadRequest):
+    """A member of the request body cannot be used."""
+
+    code = "invalid_field"
+
+
+class UnknownPath(PlatformError):
+    """There is nothing here. The API is /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models."""
+
+    code, status_code, type = "unknown_url", 404, "invalid_request_error"
+
+
+class ModelNotFound(PlatformError):
+    """There is no such model for this API key. GET /v1/models lists those there are."""
+
+    code, status_code, type = "model_not_found", 404, "invalid_request_error"
+
+
+class KeyRefused(PlatformError):
+    """The API key is missing, unknown, expired or revoked. Send it as `Authorization: Bearer mk_live_…`."""
+
+    code, status_code, type = "invalid_api_key", 401, "authentication_error"
+
+
+class KeyLacksScope(PlatformError):
+    """This API key may not call models. Create one with the scope `inference`."""
+
+    code, status_code, type = "missing_scope", 403, "permission_error"
+
+
+class OrganizationSuspended(PlatformError):
+    """The organization is suspended. An owner can settle what is due on the billing page of the console."""
+
+    code, status_code, type = "organization_suspended", 402, "insufficient_quota"
+
+
+class TooSlow(PlatformError):
+    """The request did not arrive in time. Send it again."""
+
+    code, status_code, type = "request_timeout", 408, "invalid_request_error"
+
+
+class BodyTooLarge(PlatformError):
+    """The request body is larger than allowed."""
+
+    code, status_code, type = "body_too_large", 413, "invalid_request_error"
+
+
+class WrongMediaType(PlatformError):
+    """The body must be sent as `Content-Type: application/json`."""
+
+    code, status_code, type = "unsupported_media_type", 415, "invalid_request_error"
+
+
+class ExpectationFailed(PlatformError):
+    """Only `Expect: 100-continue` is understood."""
+
+    code, status_code, type = "expectation_failed", 417, "invalid_request_error"
+
+
+class HeadTooLarge(PlatformError):
+    """The request has too many header bytes, or too many headers."""
+
+    code, status_code, type = "headers_too_large", 431, "invalid_request_error"
+
+
+class EngineFailed(PlatformError):
+    """The model's engine failed while answering. Nothing undelivered is billed; try again."""
+
+    code, status_code, type = "engine_failed", 502, "api_error"
+
+
+class EngineSilent(PlatformError):
+    """The model's engine did not answer in time. Nothing undelivered is billed; try again."""
+
+    code, status_code, type = "engine_timeout", 504, "api_error"
+
+
+class EngineRefused(PlatformError):
+    """The model's engine refused the request."""
+
+    code, status_code, type = "engine_refused", 400, "invalid_request_error"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status_code = status  # type: ignore[misc]  # one instance, one status of the engine
+
+
+class Unavailable(PlatformError):
+    """This cannot be served at the moment. Try again."""
+
+    code, status_code, type = "unavailable", 503, "api_error"
+    #: Seconds for the Retry-After header.
+    retry_after = 5
+
+
+class NotServing(Unavailable):
+    """The model is not serving."""
+
+    code = "model_not_serving"
+
+
+class QueueFull(Unavailable):
+    """Too many requests are already waiting for this model to wake."""
+
+    code = "queue_full"
+
+
+class JournalUnavailable(Unavailable):
+    """Usage cannot be recorded at the moment, so nothing billable is started. Try again."""
+
+    code = "journal_unavailable"
+
+
+class Stopping(Unavailable):
+    """The gateway is stopping. Try again."""
+
+    code, retry_after = "stopping", 1
+
+
+class TooManyConnections(Unavailable):
+    """The gateway has as many connections as it can hold. Try again."""
+
+    code, retry_after = "too_many_connections", 1
+
+
+class EngineBusy(Unavailable):
+    """The model's engine takes no more requests at the moment. Try again."""
+
+    code, retry_after = "engine_busy", 1
+
+
+def body(error: PlatformError, request_id: str) -> bytes:
+    """The JSON envelope of an error."""
+    return msgspec.json.encode(envelope(error, request_id=request_id))
+
+
+def event(error: PlatformError, request_id: str) -> bytes:
+    """The error as a server-sent event, for a stream that has begun."""
+    return b"data: " + body(error, request_id) + b"\n\n"

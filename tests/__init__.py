@@ -1,0 +1,1 @@
+"""The tests of Moorage: one folder a room, and flows, contracts, faults, browser, benchmarks, architecture."""

@@ -1,0 +1,23 @@
+"""Waiting for a condition, never for the clock."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Answer = TypeVar("Answer")
+
+
+def wait_until(condition: Callable[[], Answer], *, seconds: float = 30, what: str = "") -> Answer:
+    """Asks ``condition`` until its answer is true, and returns it; fails the test after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    delay = 0.005
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {seconds} s in vain for {what or condition}; the last answer was {answer!r}")
+        pause.wait(delay)
+        delay = min(delay * 1.5, 0.25)
