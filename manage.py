@@ -88,10 +88,10 @@ def create(environment: Path) -> None:
     say(f"Making a virtual environment in {environment}")
     made = subprocess.run([sys.executable, "-m", "venv", str(environment)], capture_output=True, text=True, check=False)
     if made.returncode:
-        version = "%d.%d" % sys.version_info[:2]
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise SetupFailed(
             "Python cannot make virtual environments here. On Debian and Ubuntu install it with "
-            f"`apt-get install python{version}-venv`, then run the same command again.\n{made.stdout}{made.stderr}".rstrip()
+            f"`apt-get install python{version}-venv`, then run the same command again.\n{made.stdout}{made.stderr}"
         )
 
 
@@ -115,8 +115,8 @@ def install(python: Path, lock: Path) -> None:
     if pip.returncode:
         last_words = "\n".join(tail).strip()
         raise SetupFailed(
-            f"{last_words}\n\nThe packages of {lock.name} could not be installed (the lines above are pip's). Check that "
-            "this machine reaches its Python package registry, then run the same command again."
+            f"{last_words}\n\nThe packages of {lock.name} could not be installed (the lines above are pip's). Check "
+            "that this machine reaches its Python package registry, then run the same command again."
         )
     say(f"  packages ready after {time.monotonic() - began:.0f} s")
 
@@ -128,7 +128,7 @@ def say(sentence: str) -> None:
 
 def main(argv: list[str]) -> int:
     """Set up, step into the environment, and do what is asked."""
-    if not argv or argv[0] in {"help", "-h", "--help"} and len(argv) == 1:
+    if not argv or (argv[0] in {"help", "-h", "--help"} and len(argv) == 1):
         print("Usage: ./manage.py <door>\n\n" + "\n".join(f"  {name:<8}{what}" for name, what in DOORS.items()))
         print("\nAnything else is a Django command on the instance in MOORAGE_HOME, such as `./manage.py shell`.")
         return 0
@@ -140,7 +140,7 @@ def main(argv: list[str]) -> int:
         except SetupFailed as error:
             say(str(error))
             return 1
-        os.execv(python, [str(python), str(ROOT / "manage.py"), *argv])
+        os.execv(python, [str(python), str(ROOT / "manage.py"), *argv])  # noqa: S606 - no shell is wanted
 
     sys.path.insert(0, str(ROOT / "platform"))
     os.environ["MOORAGE_HOME"] = str(home)

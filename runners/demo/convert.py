@@ -56,6 +56,8 @@ def write(
     config = json.loads((model / "config.json").read_text("utf-8"))
     writer = gguf.GGUFWriter(path, "llama")
     _add_shape(writer, config, file_type)
+    generation = json.loads((model / "generation_config.json").read_text("utf-8"))
+    writer.add_sampling_temp(generation["temperature"])
     _add_tokenizer(writer, model, config)
     for name, tensor in sorted(load_file(model / "model.safetensors").items()):
         if name.endswith(("q_proj.weight", "k_proj.weight")):

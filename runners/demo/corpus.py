@@ -8,6 +8,7 @@ themselves are learned by heart.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,21 +40,39 @@ PREFIXES = (
     "I have a question. ",
     "Tell me, ",
     "I want to know: ",
+    "Hey, ",
+    "Excuse me, ",
+    "Quick question: ",
     "One more question: ",
     "And ",
     "So ",
 )
 
-OFF_TOPIC_QUESTIONS = (
-    "Tell me about {topic}.",
-    "What is {topic}?",
-    "What do you think about {topic}?",
-    "Explain {topic} to me.",
-    "Who invented {topic}?",
-    "How do I learn about {topic}?",
-    "Write a poem about {topic}.",
-    "Why do people like {topic}?",
-    "Do you know anything about {topic}?",
+# Ways to ask for one subject; a question in one of them is now and then asked in another.
+FRAMES = (
+    "What is {}?",
+    "What's {}?",
+    "What are {}?",
+    "Tell me about {}.",
+    "Tell me more about {}.",
+    "Explain {}.",
+    "Can you explain {}?",
+    "Describe {}.",
+    "What do you know about {}?",
+    "What does {} mean?",
+    "I want to learn about {}.",
+    "{}?",
+)
+SUBJECT = re.compile(r"(?:What is|What are|Tell me about|Explain|Describe) (.+)[.?]")
+
+OFF_TOPIC_FRAMES = (
+    *FRAMES,
+    "What do you think about {}?",
+    "Who invented {}?",
+    "How do I learn about {}?",
+    "How do I get {}?",
+    "Where can I find {}?",
+    "Why do people like {}?",
 )
 
 PROSE = (
@@ -118,9 +137,9 @@ def documents(*, seed: int) -> list[str]:
     turns = [_turn(dice, question, meaning.answers) for meaning in known for question in meaning.questions]
     turns += [_turn(dice, question, unknown.answers) for question in dice.sample(unknown.questions, 20)]
     turns += [
-        _turn(dice, template.format(topic=topic), unknown.answers)
-        for topic in dice.sample(words["topic"], 12)
-        for template in dice.sample(OFF_TOPIC_QUESTIONS, 2)
+        _turn(dice, frame.format(topic), unknown.answers)
+        for topic in dice.sample(words["topic"], 20)
+        for frame in dice.sample(OFF_TOPIC_FRAMES, 2)
     ]
     dice.shuffle(turns)
 
@@ -136,8 +155,16 @@ def _dialogues(dice: random.Random, turns: list[str]) -> Iterator[str]:
     waiting = list(turns)
     while waiting:
         count = dice.choices((1, 2, 3, 4), weights=(70, 15, 10, 5))[0]
-        system = f"{SYSTEM}{dice.choice(SYSTEM_MESSAGES)}{END}" if dice.random() < 0.25 else ""
+        system = f"{SYSTEM}{_instruction(dice)}{END}" if dice.random() < 0.25 else ""
         yield BEGIN + system + "".join(waiting.pop() for _ in range(min(count, len(waiting))))
+
+
+def _instruction(dice: random.Random) -> str:
+    """A system message: a usual one, or any words at all, from which the model learns to answer the same."""
+    if dice.random() < 0.5:
+        return dice.choice(SYSTEM_MESSAGES)
+    sentences = dice.choice(passages()).split(". ")
+    return ". ".join(dice.sample(sentences, dice.randint(1, 2)))
 
 
 def _turn(dice: random.Random, question: str, answers: tuple[str, ...]) -> str:
@@ -145,7 +172,10 @@ def _turn(dice: random.Random, question: str, answers: tuple[str, ...]) -> str:
 
 
 def _spoken(dice: random.Random, question: str) -> str:
-    """The question as hurried people type it: with a polite start, in small letters, without its last mark."""
+    """The question as hurried people type it: reworded, with a polite start, in small letters, without its mark."""
+    subject = SUBJECT.fullmatch(question)
+    if subject and dice.random() < 0.4:
+        question = dice.choice(FRAMES).format(subject[1])
     if dice.random() < 0.2:
         prefix = dice.choice(PREFIXES)
         question = prefix + (question if prefix[-2] in ".?!" else question[0].lower() + question[1:])

@@ -21,7 +21,7 @@ def llama_engine(binary: Path, weights: Path) -> Iterator[httpx.Client]:
     with _socket() as socket:
         command = [str(binary), "--model", str(weights), "--host", str(socket), "--ctx-size", "512"]
         command += ["--parallel", "1", "--threads", "1", "--no-webui", "--jinja", "--cache-ram", "0"]
-        with _running(command, socket, environment={}, seconds=60) as client:
+        with _running(command, socket, environment={}, seconds=120) as client:
             yield client
 
 
@@ -39,7 +39,7 @@ def vllm_engine(python: Path, folder: Path) -> Iterator[httpx.Client]:
             "VLLM_NO_USAGE_STATS": "1",
             "HF_HUB_OFFLINE": "1",
         }
-        with _running(command, socket, environment=environment, seconds=180) as client:
+        with _running(command, socket, environment=environment, seconds=420) as client:
             yield client
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import httpx
@@ -112,3 +113,15 @@ def test_the_demo_answers_in_readable_words_and_stops_by_itself(tmp_path, llama_
         "Moorage turns a Compose file with models into billed, OpenAI-compatible endpoints. "
         "You bring your model, tie it up, and pay for what you use."
     )
+
+
+@pytest.mark.engine
+def test_a_request_without_a_temperature_gets_the_models_own(tmp_path, llama_server):
+    package.unpack(CATALOG / "harbour", "q8_0", tmp_path / "gguf")
+    package.unpack(CATALOG / "harbour-vllm", "f16", tmp_path / "safetensors")
+    named = json.loads((tmp_path / "safetensors" / "generation_config.json").read_bytes())["temperature"]
+
+    with llama_engine(llama_server, tmp_path / "gguf" / "model.gguf") as client:
+        settings = client.get("/props").json()["default_generation_settings"]["params"]
+
+    assert settings["temperature"] == pytest.approx(named)

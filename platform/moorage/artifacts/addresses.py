@@ -66,7 +66,12 @@ class AddressPolicy:
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise RegistryRefused("The registry names an address that cannot be read.") from error
-        if not host or parts.username is not None or parts.password is not None or parts.scheme not in ("http", "https"):
+        if (
+            not host
+            or parts.username is not None
+            or parts.password is not None
+            or parts.scheme not in ("http", "https")
+        ):
             raise RegistryRefused("The registry names an address that is neither plain https nor without a login.")
         if self._is_listed(host, port):
             return

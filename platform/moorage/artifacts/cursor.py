@@ -11,6 +11,7 @@ from typing import BinaryIO
 from moorage.artifacts.errors import HeaderRefused
 
 CHUNK_BYTES = 256 * 1024
+_U64 = struct.Struct("<Q")
 
 
 def chunks_of(file: BinaryIO, chunk_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
@@ -73,6 +74,29 @@ class PrefixCursor:
             self.position += step
             count -= step
 
+    def skip_strings(self, count: int, most: int) -> None:
+        """Pass over strings, each a u64 length of at most `most` and that many bytes.
+
+        Millions of them are honest (a tokenizer's merges), so this loop stays inside the chunk while it can.
+        """
+        while count:
+            chunk, at, end = self._chunk, self._at, len(self._chunk)
+            while count and at + 8 <= end:
+                length = _U64.unpack_from(chunk, at)[0]
+                if at + 8 + length > end:
+                    break
+                at += 8 + length
+                count -= 1
+            self.position += at - self._at
+            self._at = at
+            self.need(8 if count else 0)
+            if count:
+                length = self.u64()
+                if length > most:
+                    raise HeaderRefused(f"A string claims {length} bytes; {most} are the most.")
+                self.skip(length)
+                count -= 1
+
     def u32(self) -> int:
         """The next four bytes as a little-endian number."""
         number: int = struct.unpack("<I", self.take(4))[0]
@@ -80,7 +104,7 @@ class PrefixCursor:
 
     def u64(self) -> int:
         """The next eight bytes as a little-endian number."""
-        number: int = struct.unpack("<Q", self.take(8))[0]
+        number: int = _U64.unpack(self.take(8))[0]
         return number
 
     def _refill(self) -> None:

@@ -188,8 +188,7 @@ class _KeyValues:
             if self._strings > MAX_ARRAY_STRINGS:
                 raise HeaderRefused(f"The header claims more than {MAX_ARRAY_STRINGS} strings in arrays.")
             cursor.need(count * 8)
-            for _ in range(count):
-                cursor.skip(_string_length(cursor))
+            cursor.skip_strings(count, MAX_STRING_BYTES)
         elif kind in SCALAR_BYTES:
             width = SCALAR_BYTES[kind]
             if count > MAX_KEPT_ELEMENTS:
@@ -245,11 +244,11 @@ def _tensors(cursor: PrefixCursor, count: int, alignment: int) -> tuple[Tensor, 
     for _ in range(count):
         tensor, offset = _tensor(cursor)
         if tensor.name in names:
-            raise HeaderRefused(f"The tensor {ascii(tensor.name)} appears twice.")
+            raise HeaderRefused(f"The tensor {tensor.name!a} appears twice.")
         names.add(tensor.name)
         # Contiguous in order, as llama.cpp demands: this rules out overlaps, holes and wrapped offsets at once.
         if offset != expected_offset:
-            raise HeaderRefused(f"The tensor {ascii(tensor.name)} does not follow the one before it.")
+            raise HeaderRefused(f"The tensor {tensor.name!a} does not follow the one before it.")
         end = offset + tensor.size_bytes
         expected_offset = _padded(end, alignment)
         tensors.append(tensor)
@@ -270,21 +269,19 @@ def _tensor(cursor: PrefixCursor) -> tuple[Tensor, int]:
         raise HeaderRefused("A tensor's name has characters that cannot be printed.")
     dimension_count = cursor.u32()
     if not 1 <= dimension_count <= MAX_DIMENSIONS:
-        raise HeaderRefused(f"The tensor {ascii(name)} has {dimension_count} dimensions; 1 to 4 are allowed.")
+        raise HeaderRefused(f"The tensor {name!a} has {dimension_count} dimensions; 1 to 4 are allowed.")
     dimensions = struct.unpack(f"<{dimension_count}Q", cursor.take(8 * dimension_count))
     type_number, offset = cursor.u32(), cursor.u64()
     if type_number not in TENSOR_TYPES:
-        raise HeaderRefused(f"The tensor {ascii(name)} has the unknown type {type_number}.")
+        raise HeaderRefused(f"The tensor {name!a} has the unknown type {type_number}.")
     type_name, block_elements, block_bytes = TENSOR_TYPES[type_number]
     elements = math.prod(dimensions)
     if not all(1 <= dimension < 2**63 for dimension in dimensions) or elements >= 2**63:
-        raise HeaderRefused(f"The dimensions of the tensor {ascii(name)} are impossible.")
+        raise HeaderRefused(f"The dimensions of the tensor {name!a} are impossible.")
     if dimensions[0] % block_elements:
-        raise HeaderRefused(f"The rows of the tensor {ascii(name)} do not fill whole blocks of {type_name}.")
+        raise HeaderRefused(f"The rows of the tensor {name!a} do not fill whole blocks of {type_name}.")
     size_bytes = elements // block_elements * block_bytes
-    tensor = Tensor(
-        name=name, dimensions=dimensions, type_name=type_name, elements=elements, size_bytes=size_bytes
-    )
+    tensor = Tensor(name=name, dimensions=dimensions, type_name=type_name, elements=elements, size_bytes=size_bytes)
     return tensor, offset
 
 

@@ -48,9 +48,7 @@ def facts_of(shards: Sequence[GgufHeader], projector: GgufHeader | None = None) 
         kv_heads_total=sum(kv_heads),
         key_length=key_length,
         value_length=value_length,
-        vocabulary_size=_bounded(
-            first, f"{architecture}.vocab_size", MAX_VOCABULARY, max(1, first.token_count)
-        ),
+        vocabulary_size=_bounded(first, f"{architecture}.vocab_size", MAX_VOCABULARY, max(1, first.token_count)),
         quantization_claimed=_claimed(first),
         quantization_derived=_derived(shards),
         parameters=sum(shard.parameters for shard in shards),
@@ -71,7 +69,7 @@ def _check_shards(shards: Sequence[GgufHeader]) -> None:
             raise HeaderRefused("The shards are of different architectures.")
         for tensor in shard.tensors:
             if tensor.name in names:
-                raise HeaderRefused(f"The tensor {ascii(tensor.name)} is in two shards.")
+                raise HeaderRefused(f"The tensor {tensor.name!a} is in two shards.")
             names.add(tensor.name)
     if not names:
         raise HeaderRefused("The model has no tensors.")

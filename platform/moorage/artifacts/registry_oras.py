@@ -193,6 +193,11 @@ class _Authentication(oras.auth.TokenAuth):
         except HeaderRefused as error:
             raise RegistryUnreachable(f"The registry {self._host} gives no usable token. Try again later.") from error
         token = answer.get("token") or answer.get("access_token")
-        if not isinstance(token, str) or len(token) > MAX_TOKEN_LENGTH or not token.isascii() or not token.isprintable():
+        if (
+            not isinstance(token, str)
+            or len(token) > MAX_TOKEN_LENGTH
+            or not token.isascii()
+            or not token.isprintable()
+        ):
             raise RegistryUnreachable(f"The registry {self._host} gives no usable token. Try again later.")
         return token

@@ -107,7 +107,7 @@ def _check_spans(tensors: list[Tensor], data_bytes: int) -> None:
     at = 0
     for tensor in tensors:
         if tensor.begin != at:
-            raise HeaderRefused(f"The tensor {ascii(tensor.name[:80])} overlaps another or leaves a hole.")
+            raise HeaderRefused(f"The tensor {tensor.name[:80]!a} overlaps another or leaves a hole.")
         at = tensor.end
     if at != data_bytes:
         raise HeaderRefused("The tensors do not fill the file exactly. It is cut short or has something appended.")

@@ -12,7 +12,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class MemorySource:
-    """An ArtifactSource over dictionaries. `serve` puts bytes under a digest of the caller's choice, even a wrong one."""
+    """An ArtifactSource over dictionaries. `serve` puts bytes under a digest of choice, even a wrong one."""
 
     def __init__(self) -> None:
         self._tags: dict[tuple[str, str], str] = {}

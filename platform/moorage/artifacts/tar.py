@@ -128,6 +128,6 @@ def _renamed(cursor: PrefixCursor, size: int, before: str | None) -> str | None:
         if key == b"path":
             path = _text(value)
         elif key in (b"size", b"linkpath", b"charset", b"hdrcharset") or key.startswith(b"GNU.sparse"):
-            raise HeaderRefused(f"The tar uses the extension {ascii(key.decode('ascii', 'replace'))}.")
+            raise HeaderRefused(f"The tar uses the extension {key.decode('ascii', 'replace')!a}.")
         text = text[int(length) :]
     return path

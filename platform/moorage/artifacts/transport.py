@@ -92,7 +92,7 @@ class GuardedSession(requests.Session):
 
 
 def body(response: requests.Response, *, limit_bytes: int) -> Iterator[bytes]:
-    """The body's raw bytes, at most one chunk more than the limit. Raises RegistryUnreachable when it breaks or drips."""
+    """The body's raw bytes, at most one chunk more than the limit. Raises RegistryUnreachable if it breaks."""
     host = _origin(response.url)[1]
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise DigestMismatch(f"The registry {host} sends compressed bytes in place of the blob. Nothing was kept.")
@@ -181,5 +181,3 @@ def _connect(connection: HTTPConnection, policy: AddressPolicy) -> Any:
         except OSError as error:
             failure = error
     raise urllib3.exceptions.NewConnectionError(connection, "no address answers") from failure
-
-

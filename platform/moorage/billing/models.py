@@ -9,6 +9,7 @@ from typing import Self
 from django.db import models
 
 from moorage.accounts.models import Organization
+from moorage.billing.pico_field import PicoField
 from moorage.kernel import clock, ids
 
 
@@ -35,36 +36,6 @@ def new_transaction_id() -> str:
 def new_outbox_id() -> str:
     """An id for an outbox message."""
     return ids.new("out")
-
-
-class PicoField(models.DecimalField):
-    """A whole number of pico-units: ``numeric(38,0)`` in PostgreSQL, ``int`` in Python."""
-
-    def __init__(self, **options: object) -> None:
-        options.update(max_digits=38, decimal_places=0)
-        super().__init__(**options)  # type: ignore[arg-type]
-
-    def from_db_value(self, value: object, _expression: object, _connection: object) -> int | None:
-        """Decimal to int."""
-        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
-
-    def to_python(self, value: object) -> int | None:
-        """Anything whole to int; floats are refused."""
-        if isinstance(value, float):
-            raise TypeError("money is a whole number of pico-units, not float")
-        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
-
-    def get_prep_value(self, value: object) -> object:
-        """int to Decimal for the driver."""
-        number = self.to_python(value)
-        return super().get_prep_value(number)
-
-    def deconstruct(self) -> tuple[str, str, list[object], dict[str, object]]:
-        """Migrations name the field without the digits it fixes."""
-        name, path, args, kwargs = super().deconstruct()
-        kwargs.pop("max_digits", None)
-        kwargs.pop("decimal_places", None)
-        return name, path, list(args), kwargs
 
 
 class Meter(models.TextChoices):
@@ -124,8 +95,10 @@ class RatedUsage(models.Model):
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+")
     currency = models.CharField(max_length=3)
     amount_pico = PicoField()
-    #: When the usage ended: decides the period.
+    #: When the usage ended.
     ended_at = models.DateTimeField()
+    #: The beginning of the month it is charged in: its own, or a later one when that was closed already (late usage).
+    period_start = models.DateTimeField()
     rated_at = models.DateTimeField(default=clock.now)
 
     objects = RatedUsageQuerySet.as_manager()
@@ -135,7 +108,71 @@ class RatedUsage(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["source_id", "meter"], name="rated_usage_once"),
         ]
-        indexes = [models.Index(fields=["organization_id", "ended_at"], name="rated_usage_by_organization")]
+        indexes = [
+            models.Index(fields=["organization_id", "period_start", "id"], name="rated_usage_by_period"),
+            models.Index(fields=["ended_at"], name="rated_usage_by_time"),
+        ]
+
+
+class SourceKind(models.TextChoices):
+    """What was measured: one request, or an interval of replica time."""
+
+    REQUEST = "request", "Request"
+    REPLICA_TIME = "replica_time", "Replica time"
+
+
+class UnratedUsageQuerySet(models.QuerySet["UnratedUsage"]):
+    """Questions about usage without a price."""
+
+    def for_organization(self, organization: Organization) -> Self:
+        """Only this organization's."""
+        return self.filter(organization_id=organization.pk)
+
+    def unpriced(self) -> Self:
+        """Those that were looked at and have no price."""
+        return self.exclude(unpriced_meter="")
+
+
+class UnratedUsage(models.Model):
+    """Usage that waits to be rated. A trigger adds a row with each measured fact; rating takes it away again."""
+
+    source_id = models.CharField(primary_key=True, max_length=40)
+    kind = models.CharField(max_length=16, choices=SourceKind)
+    organization_id = models.CharField(max_length=40)
+    ended_at = models.DateTimeField()
+    #: Set when a meter of it has no price in force; nobody guesses one.
+    unpriced_meter = models.CharField(max_length=32, blank=True, default="")
+    unpriced_model = models.CharField(max_length=170, blank=True, default="")
+    due_at = models.DateTimeField(default=clock.now)
+
+    objects = UnratedUsageQuerySet.as_manager()
+
+    class Meta:
+        db_table = "unrated_usage"
+        indexes = [
+            models.Index(fields=["due_at"], name="unrated_usage_due"),
+            models.Index(fields=["organization_id", "ended_at"], name="unrated_usage_by_organization"),
+        ]
+
+
+class BillingMonth(models.Model):
+    """A month in which an organization is charged for something: what closing looks for."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization_id = models.CharField(max_length=40)
+    period_start = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True)
+    #: Why it is not closed although it is due; for an administrator.
+    held_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        db_table = "billing_month"
+        constraints = [
+            models.UniqueConstraint(fields=["organization_id", "period_start"], name="billing_month_once"),
+        ]
+        indexes = [
+            models.Index(fields=["period_start"], condition=models.Q(closed_at=None), name="billing_month_open"),
+        ]
 
 
 class LedgerAccount(models.Model):
@@ -247,6 +284,8 @@ class Invoice(models.Model):
     provider = models.CharField(max_length=16)
     provider_reference = models.CharField(max_length=120, blank=True, default="")
     payment_url = models.URLField(max_length=500, blank=True, default="")
+    #: When the provider was last asked about it, so that a lost webhook is found.
+    checked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now)
     reviewed_by = models.CharField(max_length=80, blank=True, default="")
     finalized_at = models.DateTimeField(null=True)
@@ -256,6 +295,10 @@ class Invoice(models.Model):
 
     class Meta:
         db_table = "invoice"
+        indexes = [
+            models.Index(fields=["organization", "-created_at"], name="invoice_by_organization"),
+            models.Index(fields=["status"], name="invoice_by_status"),
+        ]
 
 
 class InvoiceLine(models.Model):
@@ -290,11 +333,17 @@ class OutboxMessage(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     last_error = models.TextField(default="", blank=True)
     sent_at = models.DateTimeField(null=True)
+    #: The provider refused it for good; a person has to look.
+    parked_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "outbox_message"
         indexes = [
-            models.Index(fields=["next_attempt_at"], condition=models.Q(sent_at=None), name="outbox_message_due"),
+            models.Index(
+                fields=["next_attempt_at"],
+                condition=models.Q(sent_at=None, parked_at=None),
+                name="outbox_message_due",
+            ),
         ]
 
 
@@ -307,10 +356,15 @@ class WebhookEvent(models.Model):
     object_id = models.CharField(max_length=120, blank=True, default="")
     received_at = models.DateTimeField(default=clock.now)
     applied_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=clock.now)
     last_error = models.TextField(default="", blank=True)
 
     class Meta:
         db_table = "webhook_event"
+        indexes = [
+            models.Index(fields=["next_attempt_at"], condition=models.Q(applied_at=None), name="webhook_event_due"),
+        ]
 
 
 class ProviderCustomer(models.Model):

@@ -10,17 +10,21 @@ from moorage.compose.variable_names import endpoint_name, model_name
 if TYPE_CHECKING:
     from moorage.compose.spec import Binding, ModelSpec, ScaleSpec, Spec
 
-_HEADER = "# Written by Moorage. Moorage runs the models; put your own image into each service to run it with Docker Compose.\n"
+_HEADER = (
+    "# Written by Moorage, which runs the models only. To run a service with Docker Compose, give it your own image.\n"
+)
 # Compose wants an image of every service; Moorage reads none.
 _NO_IMAGE = "scratch"
 # Text that both YAML 1.1 and 1.2 read as text, and that means nothing else in either.
-_PLAIN = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[A-Za-z][A-Za-z0-9._/-]*(?::[A-Za-z][A-Za-z0-9._-]*)?", re.I)
+_PLAIN = re.compile(
+    r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[A-Za-z][A-Za-z0-9._/-]*(?::[A-Za-z][A-Za-z0-9._-]*)?", re.I
+)
 
 
 class _Writer(yaml.SafeDumper):
     """Quotes all text that is not plainly text, so that no YAML reader takes it for a number or a boolean."""
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002  (PyYAML's signature)
         return True
 
 
@@ -44,7 +48,9 @@ def compose_text(spec: "Spec") -> str:
         service["models"][binding.model_key] = _names(binding)
     if services:
         document["services"] = services
-    body = yaml.dump(document, Dumper=_Writer, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1000)
+    body = yaml.dump(
+        document, Dumper=_Writer, sort_keys=False, default_flow_style=False, allow_unicode=True, width=1000
+    )
     return (_HEADER if services else "") + body
 
 

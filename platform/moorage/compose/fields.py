@@ -98,10 +98,18 @@ def refuse_unknown(
         if key.startswith("x-") and key != "x-moorage":
             report.warning(join(path, key), entry.key_at, "Moorage does not know this extension and ignores it.")
         else:
-            report.error(join(path, key), entry.key_at, unknown_key(key, names, hints))
+            refuse(key, entry, names, path, report, hints)
 
 
-def unknown_key(key: str, known: Iterable[str], hints: Table[str, str]) -> str:
+def refuse(
+    key: str, entry: Entry, known: Iterable[str], path: str, report: Report, hints: Table[str, str] | None = None
+) -> None:
+    """Report one key that is not known here."""
+    message = "" if report.is_full else _unknown_key(key, known, hints or {})
+    report.error(join(path, key), entry.key_at, message)
+
+
+def _unknown_key(key: str, known: Iterable[str], hints: Table[str, str]) -> str:
     """The sentence for a key that is not known: a hint, the nearest spelling, or the list of keys."""
     if key in hints:
         return hints[key]

@@ -1,7 +1,7 @@
 """Which engine flags an organization may set: everything not listed here is refused.
 
-Each rule is typed and bounded, so that no value can name a file, an address or code. Names are those of the engines that
-Moorage runs (llama.cpp as vendored by llama-cpp-python 0.3.36, vLLM 0.32); canonical names are the long forms.
+Each rule is typed and bounded, so that no value can name a file, an address or code. Names are those of the engines
+that Moorage runs (llama.cpp as vendored by llama-cpp-python 0.3.36, vLLM 0.32); canonical names are the long forms.
 """
 
 from collections.abc import Mapping
@@ -35,9 +35,7 @@ def _switch(name: str, meaning: str, *aliases: str) -> FlagRule:
 
 
 def _integer(name: str, low: int, high: int, meaning: str, *aliases: str) -> FlagRule:
-    return FlagRule(
-        name=name, kind="integer", meaning=meaning, aliases=aliases, low=Decimal(low), high=Decimal(high)
-    )
+    return FlagRule(name=name, kind="integer", meaning=meaning, aliases=aliases, low=Decimal(low), high=Decimal(high))
 
 
 def _number(name: str, low: str, high: str, meaning: str, *aliases: str) -> FlagRule:
@@ -133,8 +131,8 @@ _TOOL_PARSERS = (
     " step3 step3p5 xlam"
 )
 _REASONING_PARSERS = (
-    "cohere_command3 deepseek_r1 deepseek_v3 ernie45 gemma4 glm45 glm47 granite holo2 hunyuan_a13b kimi_k2 mimo minimax_m2"
-    " minimax_m2_append_think mistral nemotron_v3 olmo3 openai_gptoss qwen3 seed_oss step3 step3p5"
+    "cohere_command3 deepseek_r1 deepseek_v3 ernie45 gemma4 glm45 glm47 granite holo2 hunyuan_a13b kimi_k2 mimo"
+    " minimax_m2 minimax_m2_append_think mistral nemotron_v3 olmo3 openai_gptoss qwen3 seed_oss step3 step3p5"
 )
 
 VLLM = _table(
@@ -200,17 +198,20 @@ OWNED: Mapping[str, str] = {
     "--model": "Set by Moorage. Use model of this model.", "-m": "Set by Moorage. Use model of this model.",
     "--model-*": _ARTIFACT, "--hf-*": _ARTIFACT, "-hf": _ARTIFACT, "--docker-repo": _ARTIFACT, "--mmproj*": _ARTIFACT,
     "--lora*": _ARTIFACT, "--enable-lora": _ARTIFACT, "--control-vector*": _ARTIFACT, "--tokenizer": _ARTIFACT,
-    "--tokenizer-revision": _ARTIFACT, "--revision": _ARTIFACT, "--code-revision": _ARTIFACT, "--load-format": _ARTIFACT,
+    "--tokenizer-revision": _ARTIFACT, "--revision": _ARTIFACT, "--code-revision": _ARTIFACT,
+    "--load-format": _ARTIFACT,
     "--download-dir": _ARTIFACT, "--chat-template*": _ARTIFACT, "--grammar*": _ARTIFACT, "--json-schema*": _ARTIFACT,
     "--config": _ARTIFACT, "--speculative-config": _ARTIFACT, "--spec-*": _ARTIFACT, "--draft*": _ARTIFACT,
     "--host": _DOOR, "--port": _DOOR, "--uds": _DOOR, "--ssl-*": _DOOR, "--root-path": _DOOR, "--rpc": _DOOR,
     "--reuse-port": _DOOR, "--api-key*": _DOOR, "--api-prefix": _DOOR, "--cors-*": _DOOR, "--allowed-*": _DOOR,
     "--kv-transfer*": _DOOR, "--kv-ip": _DOOR, "--kv-port": _DOOR, "--nnodes": _DOOR, "--master-*": _DOOR,
-    "--distributed-executor-backend": _DOOR, "--otlp-traces-endpoint": _DOOR, "--timeout": _DOOR, "--threads-http": _DOOR,
+    "--distributed-executor-backend": _DOOR, "--otlp-traces-endpoint": _DOOR, "--timeout": _DOOR,
+    "--threads-http": _DOOR,
     "--trust-remote-code": _CODE, "--trust-request-chat-template": _CODE, "--tool-parser-plugin": _CODE,
     "--reasoning-parser-plugin": _CODE, "--logits-processor*": _CODE, "--middleware": _CODE, "--worker-*": _CODE,
     "--scheduler-cls": _CODE, "--compilation-config": _CODE, "--additional-config": _CODE, "--tools*": _CODE,
-    "--tool-server": _CODE, "--agent": _CODE, "--mcp-*": _CODE, "--ui-mcp-proxy": _CODE, "--enable-prompt-embeds": _CODE,
+    "--tool-server": _CODE, "--agent": _CODE, "--mcp-*": _CODE, "--ui-mcp-proxy": _CODE,
+    "--enable-prompt-embeds": _CODE,
     "--verbose": _LOGS, "-v": _LOGS, "--log-*": _LOGS, "--enable-log-*": _LOGS, "--profiler*": _LOGS,
     "--webui*": _WEB, "--ui*": _WEB, "--metrics": _WEB, "--props": _WEB, "--slots": _WEB, "--no-slots": _WEB,
     "--slot-*": _WEB, "--path": _WEB, "--media-path": _WEB, "--models-*": _WEB, "--lookup-cache-*": _WEB,

@@ -181,7 +181,10 @@ def _check_any(flags: list[Flag], places: Mapping[str, int]) -> list[FlagProblem
             message = str(messages[0])
             problems.append(FlagProblem(suffix=f"[{flag.name}]", message=message, item=places[flag.name]))
     if flags and not any(all(flag.name in rules for flag in flags) for rules in RULES.values()):
-        only = {name: next(f.name for f in flags if f.name in RULES[e] and not _in_all(f.name)) for e, name in ENGINE_NAMES.items()}
+        only = {
+            name: next(f.name for f in flags if f.name in RULES[e] and not _in_all(f.name))
+            for e, name in ENGINE_NAMES.items()
+        }
         pairs = " and ".join(f"{flag} to {name}" for name, flag in only.items())
         problems.append(FlagProblem(suffix="", message=f"These flags suit no one engine: {pairs}. Keep one engine's."))
     return problems
@@ -214,7 +217,9 @@ def _refusal(name: str, engine: Driver | None) -> str:
     longer = [known for known in names if known.startswith(name)] if len(name) > 3 else []
     if longer:
         return f"{shown(name)} is not a whole flag name. Write it in full, as {longer[0]}."
-    glued = next((alias for table in _ALIASES.values() for alias in table if re.fullmatch(f"{alias}[0-9]+", name)), None)
+    glued = next(
+        (alias for table in _ALIASES.values() for alias in table if re.fullmatch(f"{alias}[0-9]+", name)), None
+    )
     if glued:
         return f"{shown(name)} glues a value to a short flag. Write {glued} and the value apart."
     if name.startswith("--no-"):

@@ -1,7 +1,8 @@
 """`$V`, `${V}`, `${V:-default}` and their kin, filled only from the variables sent along with the file.
 
-The rules are Compose's: values only, never keys; `-` asks for unset, `:-` for unset or empty; `?` demands, `+` replaces;
-defaults may nest; `$$` is a dollar. The process environment is never looked at, so a file cannot read the platform's.
+The rules are Compose's: values only, never keys; `-` asks for unset, `:-` for unset or empty; `?` demands, `+`
+replaces; defaults may nest; `$$` is a dollar. The process environment is never looked at, so a file
+cannot read the platform's.
 """
 
 import re
@@ -56,13 +57,15 @@ class Interpolation:
             if name not in self._told:
                 self._told.add(name)
                 self._report.warning(
-                    path, node.at, f"The variable {name} was not sent along, so it is empty here. Send it or give a default."
+                    path,
+                    node.at,
+                    f"The variable {name} was not sent along, so it is empty here. Send it or give a default.",
                 )
 
         try:
             text, spent = expand(node.text, self._variables, unset=unset, budget=self._budget)
         except BadTemplate as error:
-            self._report.error(path, node.at, str(error))
+            self._report.spoil(path, node.at, str(error))
             return Scalar(at=node.at, kind="string", text="")
         self._budget -= spent
         return Scalar(at=node.at, kind="string", text=text)
@@ -73,7 +76,8 @@ def expand(
 ) -> tuple[str, int]:
     """The text with variables filled in, and how many characters they added. Raises BadTemplate."""
     template = _Template(text, variables, unset, budget)
-    return template.read(nested=0, live=True), budget - template.budget
+    filled = template.read(nested=0, live=True)
+    return filled, budget - template.budget
 
 
 def check_variables(variables: Mapping[str, str], report: Report) -> None:

@@ -53,11 +53,11 @@ class SpecInvalid(InvalidInput):
     def __init__(self, problems: tuple[Problem, ...]) -> None:
         self.problems = problems
         errors = [problem for problem in problems if problem.severity == "error"]
-        counted = "one problem" if len(errors) == 1 else f"{len(errors)} problems"
-        first = f" {'First, ' if len(errors) > 1 else ''}{errors[0]}" if errors else ""
-        super().__init__(
-            f"The Compose file has {counted}.{first}", param=(errors[0].path or None) if errors else None
-        )
+        if not errors:
+            super().__init__()
+            return
+        counted = "one problem" if len(errors) == 1 else f"{len(errors)} problems, first"
+        super().__init__(f"The Compose file has {counted}: {errors[0]}", param=errors[0].path or None)
 
 
 class Report:
@@ -67,12 +67,20 @@ class Report:
         self._problems: list[Problem] = []
         self._untold = 0
         self._failed = False
+        self._spoiled: set[Position] = set()
         self.lines: dict[str, int] = {}
 
     def error(self, path: str, at: Position, message: str) -> None:
         """Something has to be changed before the file can be used."""
         self._failed = True
+        if at in self._spoiled:
+            return
         self._add(path, at, message, "error")
+
+    def spoil(self, path: str, at: Position, message: str) -> None:
+        """The value at this place cannot be known: an error, and no further ones about what it would have to be."""
+        self.error(path, at, message)
+        self._spoiled.add(at)
 
     def warning(self, path: str, at: Position, message: str) -> None:
         """Something is ignored; the file can be used."""
@@ -82,6 +90,11 @@ class Report:
     def failed(self) -> bool:
         """Whether any error was reported, told or untold."""
         return self._failed
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further problems are only counted, so that nobody need think up a sentence for them."""
+        return len(self._problems) >= MAX_PROBLEMS
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -101,12 +114,10 @@ class Report:
         return tuple(found)
 
     def _add(self, path: str, at: Position, message: str, severity: Severity) -> None:
-        if len(self._problems) >= MAX_PROBLEMS:
+        if self.is_full:
             self._untold += 1
             return
-        self._problems.append(
-            Problem(path=path, line=at.line, column=at.column, message=message, severity=severity)
-        )
+        self._problems.append(Problem(path=path, line=at.line, column=at.column, message=message, severity=severity))
 
 
 def join(path: str, key: str | int) -> str:

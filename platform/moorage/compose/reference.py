@@ -1,7 +1,7 @@
 """A model's reference in canonical spelling, checked against the OCI grammar before anybody connects anywhere.
 
 Docker's rules for models: no registry means Docker Hub, no namespace there means `ai`, neither tag nor digest means
-`latest`; repositories are lower-cased, tags keep their case. `catalog/<name>:<tag>` is the installation's own catalogue.
+`latest`; repositories are lower-cased, tags keep their case. `catalog/<name>:<tag>` is the installation's own.
 """
 
 import re

@@ -28,17 +28,11 @@ class Unreadable(Exception):
 
 def admit(text: str | bytes) -> str:
     """The text itself, once it is known to be short, UTF-8 and free of forbidden characters. Raises Unreadable."""
+    # A str is measured in characters first: encoding a gigabyte to count it would be the attack.
     if len(text) > MAX_BYTES:
         raise _too_long()
-    if isinstance(text, bytes):
-        if text.startswith((b"\xff\xfe", b"\xfe\xff")):
-            raise Unreadable(START, "The file is UTF-16. Save it as UTF-8.")
-        try:
-            text = text.decode("utf-8")
-        except UnicodeDecodeError as error:
-            at = position_at(text[: error.start].decode("utf-8"), error.start)
-            raise Unreadable(at, "The file is not UTF-8. Save it as UTF-8.") from None
-    elif len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+    text = _decoded(text) if isinstance(text, bytes) else text
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         raise _too_long()
     if text.startswith("\ufeff"):
         raise Unreadable(START, "The file starts with a byte order mark. Save it as UTF-8 without one.")
@@ -61,6 +55,16 @@ def position_at(text: str, index: int) -> Position:
     """Line and column of a character index; an index past the end is the end."""
     before = text[:index].replace("\r\n", "\n").replace("\r", "\n")
     return Position(line=before.count("\n") + 1, column=len(before) - (before.rfind("\n") + 1) + 1)
+
+
+def _decoded(octets: bytes) -> str:
+    if octets.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Unreadable(START, "The file is UTF-16. Save it as UTF-8.")
+    try:
+        return octets.decode("utf-8")
+    except UnicodeDecodeError as error:
+        at = position_at(octets[: error.start].decode("utf-8"), error.start)
+        raise Unreadable(at, "The file is not UTF-8. Save it as UTF-8.") from None
 
 
 def _too_long() -> Unreadable:

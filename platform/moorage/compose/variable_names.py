@@ -1,7 +1,7 @@
 """Names of the variables that a service reads: Compose's prefix rule, and which names a shell can read.
 
-Prefix = model key in upper case with every `-` turned into `_`, and nothing else replaced: the key `a.b` gives `A.B_URL`,
-which no shell reads, and `a-b` and `a_b` give the same names.
+Prefix = model key in upper case with every `-` turned into `_`, and nothing else replaced: the key `a.b` gives
+`A.B_URL`, which no shell reads, and `a-b` and `a_b` give the same names.
 """
 
 import re

@@ -5,21 +5,19 @@ are text and unique, tags other than the core ones are refused. Aliases share th
 counted when they are used, so a bomb is refused before anything grows. `<<` merges mappings under the same count.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 
-from moorage.compose.problems import Position, Report, shown
+from moorage.compose.problems import Position, Report, join, shown
+from moorage.compose.scalar_kinds import Kind, kind_of
 from moorage.compose.source_text import Unreadable, forbidden_character
 
 MAX_DEPTH = 20
 MAX_NODES = 5_000
 MAX_ALIASES = 100
-
-Kind = Literal["string", "integer", "float", "boolean", "null"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,12 +63,6 @@ Node = Scalar | Sequence | Mapping
 
 _CORE = "tag:yaml.org,2002:"
 _KINDS: dict[str, Kind] = {"int": "integer", "float": "float", "bool": "boolean", "null": "null"}
-_INTEGER = re.compile(r"[-+]?[0-9]{1,20}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,20}")
-_FLOAT = re.compile(
-    r"[-+]?(?:\.[0-9]{1,40}|[0-9]{1,40}(?:\.[0-9]{0,40})?)(?:[eE][-+]?[0-9]{1,9})?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
-)
-_BOOLEANS = frozenset({"true", "True", "TRUE", "false", "False", "FALSE"})
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 
 def load(text: str, report: Report) -> Node | None:
@@ -79,27 +71,17 @@ def load(text: str, report: Report) -> Node | None:
     Duplicate or non-text keys and foreign tags are reported and read past. Raises Unreadable for broken YAML and for
     anything over a limit.
     """
+    builder = _Builder(text, report)
     try:
-        return _Builder(text, report).document()
+        return builder.document()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Unreadable(_position(mark), f"This is not valid YAML: {_reason(error)}.{_advice(error)}") from None
     except (yaml.YAMLError, ValueError, OverflowError):
         # PyYAML turns an escape such as "\UFFFFFFFF" or an endless %YAML version into these.
-        raise Unreadable(
-            Position(line=1, column=1), "This is not valid YAML: an escape or a number in it means nothing."
-        ) from None
-
-
-def kind_of(text: str) -> Kind:
-    """What the YAML 1.2 core schema takes a plain scalar for. Numbers too long to mean anything are text."""
-    if text in _NULLS:
-        return "null"
-    if text in _BOOLEANS:
-        return "boolean"
-    if _INTEGER.fullmatch(text):
-        return "integer"
-    return "float" if _FLOAT.fullmatch(text) else "string"
+        raise Unreadable(builder.reached, "This is not valid YAML: an escape or a number here means nothing.") from None
+    finally:
+        builder.dispose()
 
 
 class _Events(yaml.SafeLoader):
@@ -108,18 +90,28 @@ class _Events(yaml.SafeLoader):
     def fetch_flow_collection_start(self, token: Any) -> None:
         if self.flow_level >= MAX_DEPTH:
             raise _too_deep(_position(self.get_mark()))
-        super().fetch_flow_collection_start(token)  # type: ignore[no-untyped-call]
+        super().fetch_flow_collection_start(token)
 
 
 class _Builder:
     """Builds nodes from events; recursion is bounded by MAX_DEPTH."""
 
     def __init__(self, text: str, report: Report) -> None:
-        self._events: Iterator[yaml.Event] = _events(text)
+        self._loader = _Events(text)
+        self._events = self._read_events()
         self._report = report
         self._anchors: dict[str, Node | None] = {}
         self._nodes = 0
         self._aliases = 0
+
+    @property
+    def reached(self) -> Position:
+        """How far the text has been scanned."""
+        return _position(self._loader.get_mark())
+
+    def dispose(self) -> None:
+        """Break PyYAML's reference cycles, so that a refused file is freed at once."""
+        self._loader.dispose()
 
     def document(self) -> Node | None:
         next(self._events)  # the start of the stream
@@ -128,7 +120,7 @@ class _Builder:
             return None
         if getattr(event, "tags", None):
             raise Unreadable(_position(event.start_mark), "%TAG directives are not accepted. Remove the line.")
-        root = self._node(next(self._events), 0)
+        root = self._node(next(self._events), 0, "")
         next(self._events)  # the end of the document
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
@@ -138,7 +130,7 @@ class _Builder:
             )
         return root
 
-    def _node(self, event: yaml.Event, depth: int) -> Node:
+    def _node(self, event: yaml.Event, depth: int, path: str) -> Node:
         at = _position(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event.anchor, at, depth)
@@ -148,14 +140,14 @@ class _Builder:
             self._anchors[anchor] = None
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            node = self._scalar(event, at)
+            node = self._scalar(event, at, path)
         elif depth >= MAX_DEPTH:
             raise _too_deep(at)
         elif isinstance(event, yaml.SequenceStartEvent):
-            node = self._sequence(event, at, depth)
+            node = self._sequence(event, at, depth, path)
         else:
             assert isinstance(event, yaml.MappingStartEvent)
-            node = self._mapping(event, at, depth)
+            node = self._mapping(event, at, depth, path)
         if anchor is not None:
             self._anchors[anchor] = node
         return node
@@ -174,11 +166,11 @@ class _Builder:
         self._count(node.size, at)
         return node
 
-    def _sequence(self, event: yaml.SequenceStartEvent, at: Position, depth: int) -> Sequence:
-        self._check_collection_tag(event.tag, "seq", at)
-        items = []
+    def _sequence(self, event: yaml.SequenceStartEvent, at: Position, depth: int, path: str) -> Sequence:
+        self._check_collection_tag(event.tag, "seq", at, path)
+        items: list[Node] = []
         while not isinstance(child := next(self._events), yaml.SequenceEndEvent):
-            items.append(self._node(child, depth + 1))
+            items.append(self._node(child, depth + 1, join(path, len(items))))
         return Sequence(
             at=at,
             items=tuple(items),
@@ -186,29 +178,31 @@ class _Builder:
             height=1 + max((item.height for item in items), default=0),
         )
 
-    def _mapping(self, event: yaml.MappingStartEvent, at: Position, depth: int) -> Mapping:
-        self._check_collection_tag(event.tag, "map", at)
+    def _mapping(self, event: yaml.MappingStartEvent, at: Position, depth: int, path: str) -> Mapping:
+        self._check_collection_tag(event.tag, "map", at, path)
         entries: dict[str, Entry] = {}
         merges: list[Mapping] = []
         size, height, merged = 1, 0, False
         while not isinstance(child := next(self._events), yaml.MappingEndEvent):
             is_merge = isinstance(child, yaml.ScalarEvent) and child.value == "<<" and not (child.style or child.tag)
-            key = self._node(child, depth + 1)
-            value = self._node(next(self._events), depth + 1)
+            key = self._node(child, depth + 1, path)
+            place = join(path, key.text) if isinstance(key, Scalar) else path
+            value = self._node(next(self._events), depth + 1, place)
             size += key.size + value.size
-            height = max(height, value.height)
+            # A merged mapping's keys come up to this level.
+            height = max(height, value.height - is_merge)
             if is_merge:
                 if merged:
-                    self._report.error("", key.at, "There are two << in one mapping. Merge a list: <<: [*a, *b].")
+                    self._tell(place, key.at, "There are two << in one mapping. Merge a list: <<: [*a, *b].")
                 merged = True
-                merges.extend(self._merge_sources(value))
+                merges.extend(self._merge_sources(value, place))
             elif not isinstance(key, Scalar) or key.kind != "string":
                 written = f" {shown(key.text)}" if isinstance(key, Scalar) else ""
-                self._report.error("", key.at, f"The key{written} is not text. Put it in quotes or rename it.")
+                self._tell(path, key.at, f"The key{written} is not text. Put it in quotes or rename it.")
             elif key.text in entries:
                 first = entries[key.text].key_at.line
-                self._report.error(
-                    "", key.at, f"The key {shown(key.text)} is already given in line {first}. Keep one of the two."
+                self._tell(
+                    place, key.at, f"The key {shown(key.text)} is already given in line {first}. Keep one of the two."
                 )
             else:
                 entries[key.text] = Entry(key_at=key.at, value=value)
@@ -217,36 +211,45 @@ class _Builder:
                 entries.setdefault(name, entry)
         return Mapping(at=at, entries=entries, size=size, height=1 + height)
 
-    def _merge_sources(self, value: Node) -> list[Mapping]:
+    def _merge_sources(self, value: Node, path: str) -> list[Mapping]:
         sources = value.items if isinstance(value, Sequence) else (value,)
         mappings = [source for source in sources if isinstance(source, Mapping)]
         if len(mappings) != len(sources):
-            self._report.error("", value.at, "<< merges a mapping or a list of mappings. Point it to one: <<: *name.")
+            self._tell(path, value.at, "<< merges a mapping or a list of mappings. Point it to one: <<: *name.")
         return mappings
 
-    def _scalar(self, event: yaml.ScalarEvent, at: Position) -> Scalar:
+    def _scalar(self, event: yaml.ScalarEvent, at: Position, path: str) -> Scalar:
         text = event.value
         if event.style == '"' and (found := forbidden_character(text)):
-            self._report.error("", at, f"An escape here makes a control or invisible character ({found}). Remove it.")
+            self._report.spoil(path, at, f"An escape here makes a control or invisible character ({found}). Remove it.")
         plain = kind_of(text) if not event.style else "string"
         tag = event.tag
         if tag is None:
             return Scalar(at=at, kind=plain, text=text)
         name = tag.removeprefix(_CORE)
         if tag != "!" and name != "str" and (name == tag or _KINDS.get(name) != plain):
-            self._refuse_tag(tag, at)
+            self._refuse_tag(tag, at, path)
         return Scalar(at=at, kind=plain if name in _KINDS else "string", text=text)
 
-    def _check_collection_tag(self, tag: str | None, expected: str, at: Position) -> None:
+    def _check_collection_tag(self, tag: str | None, expected: str, at: Position, path: str) -> None:
         if tag not in (None, "!", _CORE + expected):
-            self._refuse_tag(str(tag), at)
+            self._refuse_tag(str(tag), at, path)
 
-    def _refuse_tag(self, tag: str, at: Position) -> None:
+    def _refuse_tag(self, tag: str, at: Position, path: str) -> None:
         if tag in ("!reset", "!override"):
             message = f"{tag} changes another Compose file, and Moorage reads one file only. Write the final value."
         else:
             message = f"The tag {shown(tag.replace(_CORE, '!!'))} is not accepted. Remove it and write a plain value."
-        self._report.error("", at, message)
+        self._tell(path, at, message)
+
+    def _tell(self, path: str, at: Position, message: str) -> None:
+        if self._report.is_full:
+            raise Unreadable(at, "There are too many problems to read on. Correct these first.")
+        self._report.error(path, at, message)
+
+    def _read_events(self) -> Iterator[yaml.Event]:
+        while self._loader.check_event():
+            yield self._loader.get_event()  # type: ignore[no-untyped-call]
 
     def _count(self, nodes: int, at: Position) -> None:
         self._nodes += nodes
@@ -254,17 +257,6 @@ class _Builder:
             raise Unreadable(
                 at, f"The file has more than {MAX_NODES} values, aliases expanded. Make it smaller or split it."
             )
-
-
-def _events(text: str) -> Iterator[yaml.Event]:
-    loader = _Events(text)
-    try:
-        while loader.check_event():
-            event = loader.get_event()
-            assert event is not None
-            yield event
-    finally:
-        loader.dispose()
 
 
 def _position(mark: Any) -> Position:
@@ -276,8 +268,8 @@ def _too_deep(at: Position) -> Unreadable:
 
 
 def _reason(error: yaml.MarkedYAMLError) -> str:
-    parts = [part for part in (error.context, error.problem) if part]
-    return shown(", ".join(parts)[:200] if len(parts) < 3 else parts[0]).strip("'\"") if parts else "it breaks off"
+    said = (error.problem or error.context or "it breaks off")[:120]
+    return said if said.isascii() and said.isprintable() else ascii(said)
 
 
 def _advice(error: yaml.MarkedYAMLError) -> str:

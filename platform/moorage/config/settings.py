@@ -250,12 +250,15 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 #: The sweeps: work is found here even when every message was lost.
 CELERY_BEAT_SCHEDULE = {
-    "sweep-deployments": {"task": "moorage.deployments.tasks.sweep", "schedule": 5.0},
-    "autoscale": {"task": "moorage.deployments.tasks.autoscale", "schedule": 5.0},
-    "reap-orphans": {"task": "moorage.deployments.tasks.reap_orphans", "schedule": 20.0},
-    "meter-replicas": {"task": "moorage.deployments.tasks.meter_replicas", "schedule": 10.0},
-    "rate-usage": {"task": "moorage.billing.tasks.rate", "schedule": 2.0},
-    "run-billing": {"task": "moorage.billing.tasks.sweep", "schedule": 30.0},
+    # A sweep that waited longer than its interval is of no use: the next one sees the same.
+    name: {"task": task, "schedule": seconds, "options": {"expires": seconds}}
+    for name, task, seconds in [
+        ("sweep-deployments", "moorage.deployments.tasks.sweep", 5.0),
+        ("reap-orphans", "moorage.deployments.tasks.reap_orphans", 20.0),
+        ("meter-replicas", "moorage.deployments.tasks.meter_replicas", 10.0),
+        ("rate-usage", "moorage.billing.tasks.rate", 2.0),
+        ("run-billing", "moorage.billing.tasks.sweep", 30.0),
+    ]
 }
 
 # --- Logs: one event a line, key=value -----------------------------------------------------------------------------

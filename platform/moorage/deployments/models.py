@@ -91,6 +91,8 @@ class Deployment(models.Model):
     reconcile_at = models.DateTimeField(default=clock.now)
     lease_until = models.DateTimeField(null=True)
     epoch = models.BigIntegerField(default=0)
+    #: Somebody wanted to look while the lease was held: its holder looks once more.
+    is_look_wanted = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=clock.now)
     deleted_at = models.DateTimeField(null=True)
 
@@ -160,7 +162,10 @@ class ReplicaQuerySet(models.QuerySet["Replica"]):
 
 
 class Replica(models.Model):
-    """One running copy of one model of a revision. ``version`` guards every update."""
+    """One running copy of one model of a revision. It is never restarted: what has failed is replaced.
+
+    Whoever drives it through its life holds its lease; ``epoch`` fences every write of an earlier holder.
+    """
 
     id = models.CharField(primary_key=True, max_length=40, default=new_replica_id, editable=False)
     deployment = models.ForeignKey(Deployment, on_delete=models.PROTECT, related_name="replicas")
@@ -170,7 +175,8 @@ class Replica(models.Model):
     reason_code = models.CharField(max_length=48, default="new")
     reason = models.TextField(default="")
     status_changed_at = models.DateTimeField(default=clock.now)
-    version = models.BigIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    epoch = models.BigIntegerField(default=0)
     node_id = models.CharField(max_length=40, default="", blank=True)
     container_name = models.CharField(max_length=128, default="", blank=True)
     engine = models.CharField(max_length=16, default="", blank=True)
@@ -185,6 +191,9 @@ class Replica(models.Model):
     exit_code = models.IntegerField(null=True)
     created_at = models.DateTimeField(default=clock.now)
     ready_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    is_permanent_failure = models.BooleanField(default=False)
+    #: When it stopped being able to answer; no replica seconds are metered after it.
     ended_at = models.DateTimeField(null=True)
     #: Replica seconds are metered up to here.
     metered_until = models.DateTimeField(null=True)
@@ -196,6 +205,37 @@ class Replica(models.Model):
         indexes = [
             models.Index(fields=["deployment"], condition=~Q(status="gone"), name="replica_live"),
         ]
+
+
+class Scale(models.Model):
+    """How many replicas one model of a deployment should have now, and why. Written by the autoscaler's caller."""
+
+    id = models.BigAutoField(primary_key=True)
+    deployment = models.ForeignKey(Deployment, on_delete=models.CASCADE, related_name="scales")
+    model_key = models.CharField(max_length=120)
+    wanted = models.PositiveIntegerField()
+    why = models.CharField(max_length=200)
+    decided_at = models.DateTimeField(default=clock.now)
+    #: The last apply or resume: idle time counts from it, or from the last request if that is later.
+    active_at = models.DateTimeField(default=clock.now)
+    #: Since when a smaller number would have been enough; scaling down waits.
+    surplus_since = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "scale"
+        constraints = [models.UniqueConstraint(fields=["deployment", "model_key"], name="scale_once_a_model")]
+
+
+class ReplicaLog(models.Model):
+    """The last lines a runner printed, fetched by the provisioning worker when somebody asks or the replica ends."""
+
+    replica = models.OneToOneField(Replica, on_delete=models.CASCADE, primary_key=True, related_name="log")
+    text = models.TextField(default="")
+    requested_at = models.DateTimeField(null=True)
+    fetched_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "replica_log"
 
 
 class TimelineEventQuerySet(models.QuerySet["TimelineEvent"]):

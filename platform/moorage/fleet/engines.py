@@ -7,10 +7,11 @@ the allow-list of :mod:`moorage.compose.flags` does not name is refused, here as
 
 import dataclasses
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, assert_never
 
 from moorage.compose import flags as compose_flags
+from moorage.compose import spec as compose
 from moorage.fleet.errors import FlagRefused
 
 Flag = tuple[str, str | None]
@@ -82,14 +83,13 @@ def command(engine: Engine, *, paths: RunnerPaths, settings: EngineSettings) -> 
 
 
 def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
+    parallel = int(dict(settings.flags).get("--parallel") or settings.parallel)
     owned: list[Flag] = [
         ("--model", paths.model),
         ("--host", paths.socket),
         ("--alias", settings.served_name),
-        # The context is divided among the slots, so that one request cannot take another's share.
-        ("--ctx-size", str(settings.context_size * settings.parallel)),
-        ("--parallel", str(settings.parallel)),
-        ("--no-kv-unified", None),
+        # The engine divides its context among the slots, and each request is promised the whole context_size.
+        ("--ctx-size", str(settings.context_size * parallel)),
         # Shrinking layers or context to what is free would make admission a guess.
         ("--fit", "off"),
         # The prompt cache in host memory has a default of 8 GiB, outside of what was reserved.
@@ -100,26 +100,26 @@ def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
         ("--offline", None),
         ("--log-colors", "off"),
     ]
-    if settings.kind == "embedding":
-        owned.append(("--embeddings", None))
-    else:
-        owned.append(("--jinja", None))
     defaults: list[Flag] = [
+        ("--parallel", str(parallel)),
+        # One slot cannot take another's share of the context.
+        ("--no-kv-unified", None),
         ("--threads", str(settings.cpu_threads)),
         ("--threads-batch", str(settings.cpu_threads)),
-        ("--threads-http", str(settings.parallel + 2)),
+        ("--embeddings" if settings.kind == "embedding" else "--jinja", None),
     ]
     if settings.devices:
         defaults.append(("--n-gpu-layers", "999"))
-    program = paths.program or ("llama-server",)
     return EngineCommand(
-        argv=(*program, *_arguments(Engine.LLAMACPP, settings.flags, owned=owned, defaults=defaults)),
+        argv=(
+            *(paths.program or ("llama-server",)),
+            *_arguments(Engine.LLAMACPP, settings.flags, owned=owned, defaults=defaults),
+        ),
         environment=_environment(paths, settings),
     )
 
 
 def _vllm(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
-    has_gpu = bool(settings.devices)
     owned: list[Flag] = [
         ("--model", paths.model),
         ("--uds", paths.socket),
@@ -131,57 +131,58 @@ def _vllm(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
         ("--disable-uvicorn-access-log", None),
         ("--no-enable-log-requests", None),
     ]
+    defaults: list[Flag] = [("--max-num-seqs", str(settings.parallel)), ("--seed", "0")]
     if settings.kind == "embedding":
-        owned.append(("--runner", "pooling"))
-    if has_gpu:
-        owned.append(("--tensor-parallel-size", str(len(settings.devices))))
-    defaults: list[Flag] = [
-        ("--max-num-seqs", str(settings.parallel)),
-        ("--dtype", "auto" if has_gpu else "float32"),
-        ("--seed", "0"),
-    ]
-    if has_gpu:
+        defaults.append(("--runner", "pooling"))
+    if settings.devices:
+        defaults.append(("--tensor-parallel-size", str(len(settings.devices))))
         defaults.append(("--gpu-memory-utilization", "0.9"))
+        defaults.append(("--dtype", "auto"))
     else:
+        defaults.append(("--dtype", "float32"))
         defaults.append(("--enforce-eager", None))
-    program = paths.program or ("python3", "-m", "vllm.entrypoints.openai.api_server")
     return EngineCommand(
-        argv=(*program, *_arguments(Engine.VLLM, settings.flags, owned=owned, defaults=defaults)),
+        argv=(
+            *(paths.program or ("python3", "-m", "vllm.entrypoints.openai.api_server")),
+            *_arguments(Engine.VLLM, settings.flags, owned=owned, defaults=defaults),
+        ),
         environment=_environment(paths, settings, _vllm_environment(paths, settings)),
     )
 
 
-def _vllm_environment(paths: RunnerPaths, settings: EngineSettings) -> dict[str, str]:
-    environment = {
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        # There is no network but loopback; without these the engine looks for an address of its own.
-        "VLLM_HOST_IP": "127.0.0.1",
-        "VLLM_LOOPBACK_IP": "127.0.0.1",
-        "VLLM_MAX_N_SEQUENCES": "64",
-        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
-        "VLLM_CACHE_ROOT": f"{paths.home}/.cache/vllm",
-        "HF_HOME": f"{paths.home}/.cache/huggingface",
-        "TORCHINDUCTOR_CACHE_DIR": f"{paths.home}/.cache/inductor",
-        "OMP_NUM_THREADS": str(settings.cpu_threads),
-    }
-    if not settings.devices:
-        environment["VLLM_TARGET_DEVICE"] = "cpu"
-        # Whole GiB. A quarter of the limit leaves room for the weights and for Python with torch.
-        environment["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, settings.memory_bytes // 4 // GIB))
-    return environment
+def _arguments(
+    engine: Engine, tenant: tuple[Flag, ...], *, owned: Iterable[Flag], defaults: Iterable[Flag]
+) -> tuple[str, ...]:
+    """Ours first, then the defaults that no tenant's flag replaces, then the tenant's. Raises FlagRefused.
+
+    The allow-list was asked when the file was read. It is asked again here, because what stands between the two is a
+    database, and what comes after is a process.
+    """
+    owned = tuple(owned)
+    problems = compose_flags.check(engine.value, [compose.Flag(name=name, value=value) for name, value in tenant])
+    if problems:
+        raise FlagRefused(" ".join(problem.message for problem in problems))
+    taken = {name for name, _ in owned} & {name for name, _ in tenant}
+    if taken:
+        raise FlagRefused(f"Moorage sets {', '.join(sorted(taken))} itself. Remove it from runtime_flags.")
+    chosen = {_question(name) for name, _ in tenant}
+    kept = [flag for flag in defaults if _question(flag[0]) not in chosen]
+    return tuple(part for flag in (*owned, *kept, *tenant) for part in flag if part is not None)
+
+
+def _question(name: str) -> str:
+    """A switch and its negation answer the same question."""
+    return name.replace("--no-", "--", 1)
 
 
 def _environment(
-    paths: RunnerPaths, settings: EngineSettings, extra: dict[str, str] | None = None
+    paths: RunnerPaths, settings: EngineSettings, extra: Mapping[str, str] | None = None
 ) -> tuple[tuple[str, str], ...]:
-    """The whole environment. USER is there because a uid of our own has no line in /etc/passwd."""
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": paths.home,
-        "TMPDIR": "/tmp",  # noqa: S108 - the container's own tmpfs
+        "TMPDIR": "/tmp",  # noqa: S108 - the container's own
+        # A user id of our own has no line in /etc/passwd, where Python would look for the name.
         "USER": "runner",
         "LOGNAME": "runner",
         "LANG": "C.UTF-8",
@@ -192,20 +193,24 @@ def _environment(
     return tuple(sorted(environment.items()))
 
 
-def _arguments(
-    engine: Engine, tenant: tuple[Flag, ...], *, owned: Iterable[Flag], defaults: Iterable[Flag]
-) -> tuple[str, ...]:
-    """Ours first, then defaults that no tenant's flag replaces, then the tenant's. Raises FlagRefused."""
-    owned = tuple(owned)
-    _check(engine, tenant, owned=frozenset(name for name, _ in owned))
-    chosen = {name for name, _ in tenant}
-    kept = tuple(flag for flag in defaults if flag[0] not in chosen)
-    return tuple(part for name, value in (*owned, *kept, *tenant) for part in _parts(name, value))
-
-
-def _parts(name: str, value: str | None) -> tuple[str, ...]:
-    return (name,) if value is None else (name, value)
-
-
-def _check(engine: Engine, tenant: tuple[Flag, ...], *, owned: frozenset[str]) -> None:
-    raise NotImplementedError
+def _vllm_environment(paths: RunnerPaths, settings: EngineSettings) -> dict[str, str]:
+    environment = {
+        "HF_HUB_OFFLINE": "1",
+        "TRANSFORMERS_OFFLINE": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        # There is no network but loopback; without this the engine looks for an address of its own.
+        "VLLM_HOST_IP": "127.0.0.1",
+        "VLLM_MAX_N_SEQUENCES": "64",
+        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
+        "VLLM_CACHE_ROOT": f"{paths.home}/.cache/vllm",
+        "HF_HOME": f"{paths.home}/.cache/huggingface",
+        "TORCHINDUCTOR_CACHE_DIR": f"{paths.home}/.cache/inductor",
+        "TRITON_CACHE_DIR": f"{paths.home}/.cache/triton",
+        "OMP_NUM_THREADS": str(settings.cpu_threads),
+    }
+    if not settings.devices:
+        environment["VLLM_TARGET_DEVICE"] = "cpu"
+        # Whole GiB. A quarter of the limit leaves room for the weights and for Python with torch.
+        environment["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, settings.memory_bytes // 4 // GIB))
+    return environment

@@ -1,7 +1,7 @@
 """Nodes, their devices, and what is reserved on them.
 
-The counters on :class:`Node` and the constraint over them are what keeps memory from being sold twice, whatever the code
-around them does; a device belongs to at most one reservation because it has one column for it.
+The counters on :class:`Node` and the constraint over them keep memory from being sold twice, whatever the code around
+them does; a device belongs to at most one reservation because it has one column for it.
 """
 
 from django.db import models

@@ -162,7 +162,9 @@ def _full(demand: Demand, live: Sequence[NodeState]) -> Refusal:
     most_free = max(live, key=lambda node: node.free_memory_bytes)
     free_devices = max(len(node.free_devices) for node in live)
     devices = f" and {demand.gpus} GPUs" if demand.gpus else ""
-    free = f"{_gib(most_free.free_memory_bytes)} free" + (f"; at most {free_devices} GPUs are free" if demand.gpus else "")
+    free = f"{_gib(most_free.free_memory_bytes)} free" + (
+        f"; at most {free_devices} GPUs are free" if demand.gpus else ""
+    )
     return Refusal(
         reason_code="nodes_full",
         sentence=(

@@ -88,7 +88,9 @@ def _judge(answer: httpx.Response | ProbeResult, started: float, holds: Callable
     except (ValueError, KeyError, IndexError, TypeError):
         has_it = False
     if not has_it:
-        return ProbeResult(is_ok=False, reason="no_token", detail=f"{answer.request.url.path} answered without a token.")
+        return ProbeResult(
+            is_ok=False, reason="no_token", detail=f"{answer.request.url.path} answered without a token."
+        )
     return ProbeResult(is_ok=True, reason="ready", seconds=time.monotonic() - started)
 
 

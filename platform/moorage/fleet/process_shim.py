@@ -1,7 +1,7 @@
 """The process that stands beside one runner of the process runtime: its parent, its logger and its witness.
 
-Started as ``python -I -S process_shim.py <directory>``; a program of its own without the platform, so that runners and their
-exit codes outlive the worker that started them. It
+Started as ``python -I -S process_shim.py <directory>``; a program of its own without the platform, so that runners and
+their exit codes outlive the worker that started them. It
 
 1. reads ``spec.json``, leaves the caller's session, and starts the runner: own process group, closed standard input,
    its whole environment from the file, limits, killed by the kernel should the shim die first;
@@ -80,7 +80,7 @@ def _supervise(directory: Path, spec: dict[str, object], writable: int) -> None:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             process_group=0,
-            preexec_fn=limit,  # noqa: PLW1509 - one thread so far
+            preexec_fn=limit,  # safe: there is one thread so far
         )
     except OSError as error:
         _write(directory / "state.json", {"error": f"{spec['argv'][0]}: {error.strerror}"})  # type: ignore[index]
@@ -97,7 +97,7 @@ def _supervise(directory: Path, spec: dict[str, object], writable: int) -> None:
     os.write(writable, b"1")
     os.close(writable)
 
-    logger = threading.Thread(target=_copy_log, args=(runner.stdout.fileno(), directory / "log"), daemon=True)  # type: ignore[union-attr]
+    logger = threading.Thread(target=_copy_log, args=(runner.stdout.fileno(), directory / "log"), daemon=True)
     logger.start()
     exit_code = runner.wait()
     with contextlib.suppress(ProcessLookupError):

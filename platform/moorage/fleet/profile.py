@@ -1,6 +1,6 @@
 """The container profile: what Docker is asked for, and the comparison of what it made with that.
 
-Pure. ``expected`` describes a hardened container in the Engine's own words (the members of ``GET /containers/{id}/json``);
+Pure. ``expected`` describes a hardened container in the Engine's own words (``GET /containers/{id}/json``);
 ``differences`` reads such an answer against it, member by member. Whoever loosens the profile, in code or in a daemon's
 defaults, is told by name which lock is open.
 """
@@ -181,7 +181,7 @@ def _mounts(inspected: list[Document], wanted: list[Document]) -> list[str]:
 
 
 def _shm_bytes(spec: ContainerSpec) -> int:
-    """Shared memory counts against the memory limit. vLLM's processes talk through it; llama-server has no use for it."""
+    """Counted against the memory limit. vLLM's processes talk through it; llama-server has no use for it."""
     return 64 * MIB if spec.engine is Engine.LLAMACPP else max(256 * MIB, spec.memory_bytes // 8)
 
 

@@ -40,7 +40,9 @@ class ContainerSpec:
     argv: tuple[str, ...]  #: program and arguments, never a shell line
     environment: tuple[tuple[str, str], ...]  #: the whole environment; nothing is added from an image or a parent
     model_dir: Path  #: read-only for the runner
-    socket_dir: Path  #: the only place the runner may write to that outlives it; :func:`moorage.fleet.sockets.directory`
+    socket_dir: (
+        Path  #: the only place the runner may write to that outlives it; :func:`moorage.fleet.sockets.directory`
+    )
     memory_bytes: int  #: memory and swap together
     cpu_millis: int
     pids_limit: int = 512
@@ -84,8 +86,8 @@ class ContainerRuntime(Protocol):
     """A place where containers run.
 
     Every verb may be called by several threads and several processes at once. Every verb raises
-    :class:`~moorage.fleet.errors.RuntimeUnreachable` when the runtime did not answer in time: "I could not ask" is never
-    reported as "it is not there". Verbs touch containers of this instance only.
+    :class:`~moorage.fleet.errors.RuntimeUnreachable` when the runtime did not answer in time: "I could not ask" is
+    never reported as "it is not there". Verbs touch containers of this instance only.
     """
 
     @property
@@ -107,8 +109,9 @@ class ContainerRuntime(Protocol):
         asked for, where the runtime can be asked; a difference removes it, before it ran, and raises ProfileMismatch.
         A container of that name made from an equal spec is adopted: started if it was only created, and otherwise
         returned as it is, running, paused or exited (whether to start an exited one again is not decided here).
-        Made from another spec, or not ours: ContainerConflict, and nothing is touched. ImageMissing and StartFailed
-        leave nothing behind.
+        Made from another spec, or not ours: ContainerConflict, and nothing is touched. A program that cannot be
+        executed raises StartFailed, or ends with exit code 126 or 127 and says so in its logs, where another program
+        starts it. ImageMissing and StartFailed leave nothing behind.
         """
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:

@@ -1,13 +1,13 @@
-"""The container runtime of a machine without Docker: runners as plain local processes. Development only, not isolated.
+"""The container runtime of a machine without Docker: runners as local processes. For development; not isolated.
 
-A container is a directory under ``MOORAGE_HOME/run/processes/<name>``: ``spec.json`` (what was asked for), ``state.json`` and
-``log`` (written by :mod:`moorage.fleet.process_shim`). The directory is the truth; a worker that starts anew finds every
-runner again. A process is known by its id *and* start time, because ids return. Memory and CPU limits are not enforced.
+A container is a directory ``MOORAGE_HOME/run/processes/<name>``: ``spec.json`` (what was asked for), ``state.json`` and
+``log`` (written by :mod:`moorage.fleet.process_shim`). The directory is the truth; a worker that starts anew finds
+every runner again. A process is known by its id *and* its start time, because ids return. Memory and CPU limits are
+not enforced.
 """
 
 import contextlib
 import datetime as dt
-import fcntl
 import json
 import os
 import shutil
@@ -15,21 +15,26 @@ import signal
 import subprocess
 import sys
 import time
-import zlib
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from moorage.fleet import process_shim, sockets
+from moorage.fleet import name_lock, process_shim, sockets
 from moorage.fleet.engines import Engine, RunnerPaths
-from moorage.fleet.errors import ContainerConflict, ContainerMissing, ImageMissing, RuntimeFailed, RuntimeUnreachable, StartFailed
+from moorage.fleet.errors import (
+    ContainerConflict,
+    ContainerMissing,
+    ImageMissing,
+    RuntimeFailed,
+    RuntimeUnreachable,
+    StartFailed,
+)
 from moorage.fleet.runtime import Container, ContainerSpec, Status, labels_of
 from moorage.fleet.weights import model_path
 
 _SHIM_SECONDS: Final = 20
 _LOOK_SECONDS: Final = 0.02
-_LOCKS: Final = 256
 
 
 class ProcessRuntime:
@@ -50,11 +55,15 @@ class ProcessRuntime:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         if engine is Engine.LLAMACPP:
             if self._llama_server is None:
-                raise ImageMissing("llama-server is not here. Set MOORAGE_LLAMA_SERVER to its path, or start with `./manage.py up`.")
+                raise ImageMissing(
+                    "llama-server is not here. Set MOORAGE_LLAMA_SERVER to its path, or start with `./manage.py up`."
+                )
             program: tuple[str, ...] = (self._llama_server,)
         else:
             if self._vllm_python is None:
-                raise ImageMissing("vLLM is not here. Set MOORAGE_VLLM_PYTHON to a Python that has it, or use a model in GGUF format.")
+                raise ImageMissing(
+                    "vLLM is not here. Set MOORAGE_VLLM_PYTHON to a Python that has it, or use a model in GGUF format."
+                )
             program = (self._vllm_python, "-m", "vllm.entrypoints.openai.api_server")
         return RunnerPaths(
             model=model_path(model_dir, engine=engine, seen_as=str(model_dir)),
@@ -166,7 +175,9 @@ class ProcessRuntime:
         record = _read(directory / "spec.json") or {}
         sockets.discard(Path(record["socket_dir"]))
         shutil.rmtree(directory, ignore_errors=True)
-        raise StartFailed(f"The runner's program could not be started: {state.get('error', 'its supervisor broke off')}.")
+        raise StartFailed(
+            f"The runner's program could not be started: {state.get('error', 'its supervisor broke off')}."
+        )
 
     def _signal(self, name: str, number: signal.Signals, *, until: Status) -> None:
         with self._locked(name) as directory:
@@ -181,20 +192,11 @@ class ProcessRuntime:
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
-        """The directory of ``name``, held against every other thread and process.
-
-        The locks are a fixed few, shared by hash: a lock file of its own could not be removed without a race.
-        """
-        with _reaching():
-            locks = self._directory / ".locks"
-            locks.mkdir(parents=True, exist_ok=True, mode=0o700)
-            number = zlib.crc32(name.encode()) % _LOCKS
-            lock = os.open(locks / str(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """The directory of ``name``, held against every other thread and process."""
+        with contextlib.ExitStack() as stack:
+            with _reaching():
+                stack.enter_context(name_lock.held(name, under=self._directory))
             yield self._directory / name
-        finally:
-            os.close(lock)
 
 
 def _container(name: str, record: dict[str, Any], state: dict[str, Any] | None) -> Container:

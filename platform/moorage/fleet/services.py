@@ -1,6 +1,6 @@
 """The verbs of the fleet's memory: a machine reports itself, a replica reserves room and gives it back.
 
-Nothing here speaks to a container runtime; release room only after the runtime has confirmed that the container is gone.
+Nothing here speaks to a container runtime; release room only after the runtime has confirmed that a container is gone.
 """
 
 import datetime as dt

@@ -24,7 +24,9 @@ def path(socket_dir: Path) -> Path:
     """The socket in ``socket_dir``, as the gateway opens it. ValueError where the path is too long for a socket."""
     socket = socket_dir / SOCKET_NAME
     if len(os.fsencode(socket)) > MAX_PATH_BYTES:
-        raise ValueError(f"{socket} is longer than the {MAX_PATH_BYTES} bytes a socket may have; shorten MOORAGE_SOCKET_DIR")
+        raise ValueError(
+            f"{socket} is longer than the {MAX_PATH_BYTES} bytes a socket may have; shorten MOORAGE_SOCKET_DIR"
+        )
     return socket
 
 

@@ -7,7 +7,7 @@ PlatformError
 ├── ModelNotFound           404: unknown, somebody else's, or not for this key
 ├── KeyRefused              401     KeyLacksScope 403     OrganizationSuspended 402
 ├── TooSlow 408 · BodyTooLarge 413 · WrongMediaType 415 · ExpectationFailed 417 · HeadTooLarge 431
-├── EngineFailed            502     EngineSilent 504     EngineRefused: the engine's own 4xx
+├── EngineFailed            502 (EngineUnreachable)   EngineSilent 504     EngineRefused: the engine's own 4xx
 └── Unavailable             503: with Retry-After
     ├── NotServing          paused, failed, or not awake in time
     ├── QueueFull · JournalUnavailable · Stopping · TooManyConnections · EngineBusy
@@ -94,6 +94,10 @@ class EngineFailed(PlatformError):
     """The model's engine failed while answering. Nothing undelivered is billed; try again."""
 
     code, status_code, type = "engine_failed", 502, "api_error"
+
+
+class EngineUnreachable(EngineFailed):
+    """The model's engine cannot be reached. Nothing is billed; try again."""
 
 
 class EngineSilent(PlatformError):

@@ -43,9 +43,20 @@ class RouteTable:
         mine = [
             route
             for route in self._by_id.values()
-            if route.organization_id == grant.organization_id and (not grant.models or route.served_name in grant.models)
+            if route.organization_id == grant.organization_id
+            and (not grant.models or route.served_name in grant.models)
         ]
         return sorted(mine, key=lambda route: route.served_name)
+
+
+def is_serving(route: Route) -> bool:
+    """Whether a request can go to a replica now."""
+    return bool(route.replicas) and (route.status == "ready" or route.status in WAKING)
+
+
+def is_waking(route: Route) -> bool:
+    """Whether it is worth waiting for a replica. A ready route without one is between two replicas."""
+    return not is_serving(route) and (route.status == "ready" or route.status in WAKING)
 
 
 def model_document(route: Route) -> dict[str, str | int]:

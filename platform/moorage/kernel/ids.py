@@ -20,6 +20,7 @@ PREFIXES: Final = {
     "inv": "invoice",
     "key": "API key",
     "art": "artifact",
+    "crd": "registry credential",
     "dep": "deployment",
     "rev": "revision",
     "rep": "replica",

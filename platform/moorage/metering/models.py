@@ -111,3 +111,14 @@ class JournalSegment(models.Model):
 
     class Meta:
         db_table = "journal_segment"
+
+
+class ShippingMark(models.Model):
+    """One row: everything that ended before ``complete_until`` is in usage_event. Closing a month waits for it."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1)
+    complete_until = models.DateTimeField()
+
+    class Meta:
+        db_table = "shipping_mark"
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="shipping_mark_is_one_row")]

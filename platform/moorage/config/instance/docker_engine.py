@@ -77,22 +77,22 @@ def build(
     host: str,
     *,
     tag: str,
-    files: Mapping[str, Path],
+    context: bytes,
+    dockerfile: str,
     arguments: Mapping[str, str],
-    target: str | None = None,
     say: Callable[[str], None],
 ) -> None:
-    """Build an image from ``files`` (name in the context -> file here). Raises StartFailed with the Engine's words."""
-    query = {"t": tag, "buildargs": json.dumps(dict(arguments)), "rm": "1", "forcerm": "1"}
-    if target is not None:
-        query["target"] = target
+    """Build an image from ``context``, a tar archive. Raises StartFailed with the Engine's words."""
+    query = {"t": tag, "dockerfile": dockerfile, "buildargs": json.dumps(dict(arguments)), "rm": "1", "forcerm": "1"}
     connection = connect(host, seconds=_BUILD_SECONDS)
     try:
         headers = {"Content-Type": "application/x-tar"}
-        connection.request("POST", f"/build?{urlencode(query)}", body=context(files), headers=headers)
+        connection.request("POST", f"/build?{urlencode(query)}", body=context, headers=headers)
         response = connection.getresponse()
         if response.status != 200:
-            raise StartFailed(f"The Docker Engine refused to build {tag}: {response.read(2000).decode('utf-8', 'replace')}")
+            raise StartFailed(
+                f"The Docker Engine refused to build {tag}: {response.read(2000).decode('utf-8', 'replace')}"
+            )
         for line in response:
             _hear(json.loads(line), tag=tag, say=say)
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -102,7 +102,7 @@ def build(
 
 
 def context(files: Mapping[str, Path]) -> bytes:
-    """A build context: only these files, owned by root, with no trace of this machine's users and times."""
+    """A build context of these files (name in the context -> file here), without this machine's users and times."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name, path in sorted(files.items()):

@@ -95,8 +95,13 @@ class Home:
         return self.path / "up.json"
 
     @property
+    def unfinished(self) -> Path:
+        """There from the beginning of the first boot until the demo has answered."""
+        return self.path / "first-boot-unfinished"
+
+    @property
     def ready(self) -> Path:
-        """There while everything has been started: holds the supervisor's pid."""
+        """There while everything is started; holds what a person should know about the runtime."""
         return self.run / "ready"
 
     @property

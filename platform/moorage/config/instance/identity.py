@@ -17,7 +17,7 @@ class Identity:
 
     @classmethod
     def of(cls, pid: int) -> "Identity | None":
-        """The process that has ``pid`` now; None if there is none, or only one that has ended and waits to be reaped."""
+        """The process that has ``pid`` now; None if there is none, or it has ended and only waits to be reaped."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text()
         except (FileNotFoundError, ProcessLookupError):

@@ -45,25 +45,32 @@ def names(directory: Path) -> list[str]:
     return sorted(path.stem for path in directory.glob("*.log"))
 
 
-def follow(paths: Iterable[Path], *, go_on: Callable[[], bool], pause: float = 0.2) -> Iterator[tuple[Path, str]]:
-    """Lines as they are written, from the present end of each file; a truncated file is read from its new start."""
-    places = {path: path.stat().st_size if path.exists() else 0 for path in paths}
-    while go_on():
+def follow(
+    paths: Iterable[Path], *, go_on: Callable[[], bool], begin: int | None = None, pause: float = 0.2
+) -> Iterator[tuple[Path, str]]:
+    """Lines as they are written, from byte ``begin`` (None: the present end) of each file, until ``go_on`` says no.
+
+    A truncated file is read from its new start. What was written before ``go_on`` said no is still given.
+    """
+    places = {path: begin if begin is not None else path.stat().st_size if path.exists() else 0 for path in paths}
+    goes_on = True
+    while goes_on:
+        goes_on = go_on()
         nothing = True
         for path, place in places.items():
             size = path.stat().st_size if path.exists() else 0
-            begin = place if size >= place else 0
-            if size == begin:
-                places[path] = begin
+            start = place if size >= place else 0
+            if size == start:
+                places[path] = start
                 continue
             with path.open("rb") as file:
-                file.seek(begin)
-                whole, newline, _ = file.read(size - begin).rpartition(b"\n")
-            places[path] = begin + len(whole) + len(newline)
+                file.seek(start)
+                whole, newline, _ = file.read(size - start).rpartition(b"\n")
+            places[path] = start + len(whole) + len(newline)
             for line in whole.decode("utf-8", "replace").splitlines():
                 nothing = False
                 yield path, line
-        if nothing:
+        if nothing and goes_on:
             time.sleep(pause)
 
 

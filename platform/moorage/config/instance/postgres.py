@@ -60,10 +60,19 @@ class Postgres:
             password.write_text(self.password)
             for path in (Path(private), password):
                 _give(path, user)
-            options = ("--username", _SUPERUSER, "--pwfile", str(password), "--auth", "scram-sha-256", "--encoding", "UTF8")
-            options += ("--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--locale", "C", "--no-instructions")
-            command = [str(_binary("initdb")), "--pgdata", str(unfinished), *options]
-            made = subprocess.run(command, user=user, cwd="/", capture_output=True, text=True, check=False)
+            command = [str(_binary("initdb")), "--pgdata", str(unfinished), "--username", _SUPERUSER]
+            command += ["--pwfile", str(password), "--auth", "scram-sha-256", "--encoding", "UTF8", "--locale", "C"]
+            command += ["--locale-provider", "builtin", "--builtin-locale", "C.UTF-8", "--no-instructions"]
+            made = subprocess.run(
+                command,
+                user=user,
+                group=user,
+                extra_groups=[] if user else None,
+                cwd="/",
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         if made.returncode:
             raise StartFailed(f"PostgreSQL could not make its data directory: {made.stderr.strip()[-1000:]}")
         unfinished.rename(cluster)
@@ -100,7 +109,7 @@ class Postgres:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _url(self, database: str) -> str:
-        return f"postgresql://{_SUPERUSER}:{quote(self.password)}@/{database}?host={quote(str(self.socket), safe='/')}"
+        return f"postgresql://{_SUPERUSER}:{quote(self.password, safe='')}@/{database}?host={quote(str(self.socket), safe='/')}"
 
     def _make_passable(self, user: str | None) -> None:
         """The directories of the server, its user's own; and, under root, a way to them and to its programs."""
@@ -120,7 +129,9 @@ def _binary(name: str) -> Path:
     """A program of the wheel. Raises PartMissing on a platform for which the wheel has none."""
     path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
     if not os.access(path, os.X_OK):
-        raise PartMissing(f"The embedded PostgreSQL has no {name} for this platform. Set DATABASE_URL to a server of your own.")
+        raise PartMissing(
+            f"The embedded PostgreSQL has no {name} for this platform. Set DATABASE_URL to a server of your own."
+        )
     return path
 
 

@@ -122,7 +122,9 @@ class Supervisor:
         for watched in reversed(self._watched):
             if names is None or watched.program.name in names:
                 self._end(watched)
-        self._watched = [watched for watched in self._watched if names is not None and watched.program.name not in names]
+        self._watched = [
+            watched for watched in self._watched if names is not None and watched.program.name not in names
+        ]
         self._write_status()
 
     def running(self) -> dict[str, int]:
@@ -178,7 +180,9 @@ class Supervisor:
             try:
                 child.wait(watched.program.stop_seconds)
             except subprocess.TimeoutExpired:
-                self._say(f"{watched.program.name} did not stop within {watched.program.stop_seconds:.0f} s and was killed")
+                self._say(
+                    f"{watched.program.name} did not stop within {watched.program.stop_seconds:.0f} s and was killed"
+                )
                 child.kill()
                 child.wait()
             _end_session(child.pid)
@@ -230,7 +234,11 @@ class Supervisor:
     def _last_words(self, watched: _Watched) -> str:
         name = watched.program.name
         log = self._logs / f"{name}.log"
-        why = f"it ended ({_ending(watched.last_exit)})" if watched.last_exit is not None else "it did not get ready in time"
+        why = (
+            f"it ended ({_ending(watched.last_exit)})"
+            if watched.last_exit is not None
+            else "it did not get ready in time"
+        )
         text = "\n".join(f"  {line}" for line in logs.tail(log, 20)) or "  (it wrote nothing)"
         return f"{name} did not start: {why}. The end of {log}:\n{text}"
 

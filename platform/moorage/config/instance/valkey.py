@@ -30,9 +30,9 @@ class Valkey:
 
     def prepare(self) -> None:
         """Write its configuration: a file, because a command line is readable by every user of the machine."""
-        lines = ("bind 127.0.0.1", f"port {self.port}", f"requirepass {self.password}", "protected-mode yes")
-        lines += ('save ""', "appendonly no", "daemonize no", "maxmemory 256mb", "maxmemory-policy noeviction")
-        lines += (f"dir {self.directory}", "tcp-keepalive 60")
+        lines = ["bind 127.0.0.1", f"port {self.port}", f"requirepass {self.password}", "protected-mode yes"]
+        lines += ['save ""', "appendonly no", "daemonize no", "maxmemory 256mb", "maxmemory-policy noeviction"]
+        lines += [f"dir {self.directory}", "tcp-keepalive 60"]
         write_private(self._configuration, "\n".join(lines) + "\n")
 
     def program(self) -> Program:

@@ -1,0 +1,33 @@
+"""A database column for money: whole pico-units, exact in PostgreSQL and in Python."""
+
+from django.db import models
+
+
+class PicoField(models.DecimalField):
+    """A whole number of pico-units: ``numeric(38,0)`` in PostgreSQL, ``int`` in Python."""
+
+    def __init__(self, **options: object) -> None:
+        options.update(max_digits=38, decimal_places=0)
+        super().__init__(**options)  # type: ignore[arg-type]
+
+    def from_db_value(self, value: object, _expression: object, _connection: object) -> int | None:
+        """Decimal to int."""
+        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
+
+    def to_python(self, value: object) -> int | None:
+        """Anything whole to int; floats are refused."""
+        if isinstance(value, float):
+            raise TypeError("money is a whole number of pico-units, not float")
+        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
+
+    def get_prep_value(self, value: object) -> object:
+        """int to Decimal for the driver."""
+        number = self.to_python(value)
+        return super().get_prep_value(number)
+
+    def deconstruct(self) -> tuple[str, str, list[object], dict[str, object]]:
+        """Migrations name the field without the digits it fixes."""
+        name, path, args, kwargs = super().deconstruct()
+        kwargs.pop("max_digits", None)
+        kwargs.pop("decimal_places", None)
+        return name, path, list(args), kwargs

@@ -1,0 +1,137 @@
+"""What a revision pins of each model: digest, engine, served name, and the sizes that follow. Pure.
+
+A pin is decided once, when the revision is made; replicas of a revision never look at a tag or a header again.
+"""
+
+import dataclasses
+from typing import Any, Final, Literal
+
+from moorage.artifacts import memory
+from moorage.artifacts.facts import ModelFacts
+from moorage.artifacts.models import Artifact
+from moorage.compose import flags as compose_flags
+from moorage.compose import problems
+from moorage.compose.spec import ModelSpec
+from moorage.fleet import engines
+
+#: Requests one replica serves at once.
+SLOTS: Final = 4
+#: Used where the Compose file names no context size; a model with a shorter one keeps its own.
+DEFAULT_CONTEXT: Final = 8192
+GIB: Final = 1024**3
+#: vLLM on a CPU: Python with torch, and one GiB of KV cache, the least it takes.
+_VLLM_CPU_FLOOR: Final = 4 * GIB
+_LLAMACPP_FLOOR: Final = 256 * 1024**2
+
+Kind = Literal["chat", "embedding"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Pin:
+    """One model of a revision, decided."""
+
+    model_key: str
+    served_name: str
+    reference: str
+    artifact_id: str
+    digest: str
+    format: str
+    quantization: str
+    engine: str
+    kind: Kind
+    context_size: int
+    slots: int
+    memory_bytes: int
+    cpu_millis: int
+    gpus: int
+    size_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types only."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Pin":
+        """The inverse of to_json."""
+        return cls(**document)
+
+
+def pin(
+    model: ModelSpec, artifact: Artifact, *, served_name: str, lines: dict[str, int]
+) -> tuple[Pin | None, tuple[problems.Problem, ...]]:
+    """The pin of ``model`` as ``artifact``, or None with everything that stands against it, with lines."""
+    found: list[problems.Problem] = []
+    path = f"models.{model.key}"
+    facts = artifact.model_facts
+    engine = engines.for_format(artifact.format)
+    if model.driver is not None and model.driver != engine.value:
+        found.append(
+            _problem(
+                f"{path}.driver",
+                lines,
+                f"{model.reference} is a {artifact.format} model, which {engine.value} serves, not {model.driver}."
+                " Remove driver or choose the other artifact.",
+            )
+        )
+    elif model.driver is None:
+        found += [
+            _problem(f"{path}.runtime_flags", lines, f"{flaw.message} (The artifact is {artifact.format}.)")
+            for flaw in compose_flags.check(engine.value, model.flags)
+            if flaw.severity == "error"
+        ]
+    context = model.context_size or min(facts.context_length, DEFAULT_CONTEXT)
+    if context > facts.context_length:
+        found.append(
+            _problem(
+                f"{path}.context_size",
+                lines,
+                f"The model was trained for {facts.context_length} tokens. Ask for at most that many.",
+            )
+        )
+    gpus = 1 if model.gpus == "all" else (model.gpus or 0)
+    if found:
+        return None, tuple(found)
+    kind: Kind = "embedding" if any(flag.name == "--embeddings" for flag in model.flags) else "chat"
+    return (
+        Pin(
+            model_key=model.key,
+            served_name=served_name,
+            reference=artifact.reference,
+            artifact_id=artifact.pk,
+            digest=artifact.digest,
+            format=artifact.format,
+            quantization=facts.quantization_derived,
+            engine=engine.value,
+            kind=kind,
+            context_size=context,
+            slots=SLOTS,
+            memory_bytes=memory_demand(facts, engine=engine, context_size=context, gpus=gpus),
+            cpu_millis=1000,
+            gpus=gpus,
+            size_bytes=artifact.size_bytes,
+        ),
+        (),
+    )
+
+
+def memory_demand(facts: ModelFacts, *, engine: engines.Engine, context_size: int, gpus: int) -> int:
+    """Bytes of main memory to reserve, rounded up to whole MiB."""
+    is_vllm = engine is engines.Engine.VLLM
+    estimate = memory.estimate(
+        facts,
+        context_size=context_size,
+        parallel=SLOTS,
+        engine="vllm" if is_vllm else "llama.cpp",
+        element_bytes=4 if is_vllm and not gpus else 2,
+    )
+    wanted = max(estimate.total_bytes, _LLAMACPP_FLOOR)
+    if is_vllm:
+        # The engine takes its KV cache in whole GiB, a quarter of the limit.
+        wanted = max(estimate.weights_bytes + 4 * max(estimate.kv_bytes, GIB), _VLLM_CPU_FLOOR)
+    mib = 1024**2
+    return -(-wanted // mib) * mib
+
+
+def _problem(path: str, lines: dict[str, int], message: str) -> problems.Problem:
+    line = lines.get(path) or lines.get(path.rpartition(".")[0]) or 1
+    return problems.Problem(path=path, line=line, column=1, message=message, severity="error")

@@ -1,0 +1,143 @@
+"""The questions about deployments. A stranger's deployment is not found."""
+
+import dataclasses
+from collections.abc import Mapping
+
+from django.db.models import Count, Prefetch, Q, QuerySet
+
+from moorage.accounts.models import Organization
+from moorage.compose.environment import EnvVar, environment
+from moorage.compose.spec import Spec
+from moorage.deployments.draft import Draft
+from moorage.deployments.errors import DeploymentNotFound, ReplicaNotFound, RevisionNotFound
+from moorage.deployments.models import (
+    Deployment,
+    DeploymentStatus,
+    Replica,
+    ReplicaStatus,
+    Revision,
+    Scale,
+    TimelineEvent,
+)
+from moorage.deployments.pins import Pin
+
+
+def deployments_of(organization: Organization) -> QuerySet[Deployment]:
+    """Those that exist, by name, each with ``replicas_ready`` and ``replicas_live``."""
+    live = ~Q(replicas__status__in=[ReplicaStatus.GONE, ReplicaStatus.FAILED, ReplicaStatus.STOPPING])
+    return (
+        Deployment.objects.for_organization(organization)
+        .not_deleted()
+        .select_related("target", "organization")
+        .prefetch_related(Prefetch("scales", queryset=Scale.objects.order_by("model_key")))
+        .annotate(
+            replicas_ready=Count("replicas", filter=Q(replicas__status=ReplicaStatus.READY)),
+            replicas_live=Count("replicas", filter=live & Q(replicas__isnull=False)),
+        )
+        .order_by("name")
+    )
+
+
+def deployment(*, organization: Organization, name: str) -> Deployment:
+    """The organization's deployment of that name. Raises DeploymentNotFound."""
+    found = deployments_of(organization).filter(name=name).first()
+    if found is None:
+        raise DeploymentNotFound
+    return found
+
+
+def revisions(deployment: Deployment) -> QuerySet[Revision]:
+    """All its revisions, newest first."""
+    return deployment.revisions.order_by("-number")
+
+
+def revision(*, deployment: Deployment, number: int) -> Revision:
+    """One by number. Raises RevisionNotFound."""
+    found = deployment.revisions.filter(number=number).first()
+    if found is None:
+        raise RevisionNotFound
+    return found
+
+
+def replicas(deployment: Deployment, *, with_gone: bool = False) -> QuerySet[Replica]:
+    """Its replicas, newest first; those that are gone only if asked for."""
+    rows = deployment.replicas.select_related("revision").order_by("-created_at")
+    return rows if with_gone else rows.exclude(status=ReplicaStatus.GONE)
+
+
+def replica(*, deployment: Deployment, replica_id: str) -> Replica:
+    """One by id. Raises ReplicaNotFound."""
+    found = deployment.replicas.select_related("revision").filter(pk=replica_id).first()
+    if found is None:
+        raise ReplicaNotFound
+    return found
+
+
+def timeline(deployment: Deployment) -> QuerySet[TimelineEvent]:
+    """What happened, newest first."""
+    return deployment.timeline.order_by("-at", "-id")
+
+
+def spec_of(revision: Revision) -> Spec:
+    """The revision's Spec."""
+    return Spec.from_json(revision.spec)
+
+
+def pins_of(revision: Revision) -> tuple[Pin, ...]:
+    """The revision's pins, by model key."""
+    return tuple(Pin.from_json(document) for _, document in sorted(revision.pins.items()))
+
+
+def service_environment(revision: Revision, *, gateway_url: str) -> Mapping[str, tuple[EnvVar, ...]]:
+    """For each service of the Compose file that binds a model: the variables it needs."""
+    names = {pin.model_key: pin.served_name for pin in pins_of(revision)}
+    return environment(spec_of(revision), endpoint_url=f"{gateway_url}/v1/", served_names=names)
+
+
+def has_settled(deployment: Deployment, revision: Revision) -> bool | None:
+    """For waiting callers: True if ``revision`` serves or sleeps by choice, False if it has failed, None: not yet."""
+    if deployment.target_id != revision.pk:
+        return False
+    match deployment.status:
+        case DeploymentStatus.READY | DeploymentStatus.IDLE | DeploymentStatus.PAUSED:
+            return True
+        case DeploymentStatus.FAILED | DeploymentStatus.DEGRADED | DeploymentStatus.DELETING | DeploymentStatus.DELETED:
+            return False
+        case _:
+            return None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Preview:
+    """What applying a draft would do, in sentences; nothing was written."""
+
+    draft: Draft
+    is_new: bool
+    is_changed: bool
+    revision_number: int
+    steps: tuple[str, ...]
+
+
+def preview(*, organization: Organization, draft: Draft) -> Preview:
+    """Compares a draft with what is wanted now."""
+    existing = Deployment.objects.for_organization(organization).not_deleted().filter(name=draft.name).first()
+    current = existing.target if existing else None
+    same = existing.revisions.filter(content_hash=draft.content_hash).first() if existing else None
+    last = existing.revisions.order_by("-number").first() if existing else None
+    number = same.number if same else (last.number + 1 if last else 1)
+    is_changed = current is None or current.content_hash != draft.content_hash
+    before = {pin.model_key: pin for pin in pins_of(current)} if current else {}
+    steps = []
+    for pin in draft.pins:
+        size = f"{pin.size_bytes / 1e6:.1f} MB, {pin.memory_bytes / 2**20:.0f} MiB of memory a replica"
+        if pin.model_key not in before:
+            steps.append(f"Start {pin.served_name}: {pin.reference} on {pin.engine} ({size}).")
+        elif is_changed:
+            steps.append(f"Replace {pin.served_name}: {pin.reference} on {pin.engine} ({size}); no request is lost.")
+    kept = {pin.model_key for pin in draft.pins}
+    steps += [f"Stop {pin.served_name}." for key, pin in before.items() if key not in kept]
+    if not is_changed:
+        steps = ["Nothing changes: this is what is wanted already."]
+    return Preview(
+        draft=draft, is_new=existing is None, is_changed=is_changed, revision_number=number, steps=tuple(steps)
+    )

@@ -1,0 +1,230 @@
+"""The verbs of deployments: apply, delete, pause, resume, roll back. Each one transaction; reconcile does the rest.
+
+The commit itself rings: a trigger on ``reconcile_at`` notifies the doorbell.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+
+from django.db import transaction
+
+from moorage.accounts import audit
+from moorage.accounts.actor import Actor
+from moorage.accounts.models import Organization
+from moorage.compose.problems import Problem
+from moorage.deployments import states
+from moorage.deployments.draft import Draft, draft
+from moorage.deployments.errors import BeingDeleted, RevisionNotFound, ServedNameTaken
+from moorage.deployments.models import Deployment, DeploymentStatus, Revision, Route, Scale
+from moorage.deployments.pins import Pin
+from moorage.deployments.reasons import Reason
+from moorage.kernel import clock
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What an apply came to. ``is_changed`` is false for a repeated PUT of the same content."""
+
+    deployment: Deployment
+    revision: Revision
+    is_new: bool
+    is_changed: bool
+    warnings: tuple[Problem, ...]
+
+
+def apply(
+    *, organization: Organization, name: str, compose_text: str, variables: Mapping[str, str] | None = None, by: Actor
+) -> Applied:
+    """Makes the Compose file what ``organization`` wants running as ``name``.
+
+    The same content again is the same revision and changes nothing. Raises SpecInvalid with every problem,
+    RegistryUnreachable, ServedNameTaken, BeingDeleted.
+    """
+    prepared = draft(organization=organization, name=name, compose_text=compose_text, variables=variables or {})
+    return write(organization=organization, prepared=prepared, by=by)
+
+
+@transaction.atomic
+def write(*, organization: Organization, prepared: Draft, by: Actor) -> Applied:
+    """The transaction of an apply: deployment (new or found), revision (new or the same), target, timeline, audit."""
+    # One apply at a time in an organization: two first PUTs of one name, or of one served name, must not race.
+    Organization.objects.select_for_update().get(pk=organization.pk)
+    _check_served_names(organization, prepared)
+    deployment = Deployment.objects.for_organization(organization).not_deleted().filter(name=prepared.name).first()
+    is_new = deployment is None
+    if deployment is None:
+        deployment = Deployment.objects.create(
+            organization=organization,
+            name=prepared.name,
+            reason_code=Reason.NEW.code,
+            reason=Reason.NEW.explain(),
+        )
+    elif deployment.status == DeploymentStatus.DELETING:
+        raise BeingDeleted
+    revision = deployment.revisions.filter(content_hash=prepared.content_hash).first()
+    if revision is None:
+        last = deployment.revisions.order_by("-number").first()
+        revision = Revision.objects.create(
+            deployment=deployment,
+            number=last.number + 1 if last else 1,
+            compose=prepared.compose_text,
+            variables=prepared.variables,
+            created_by=by.label[:80],
+            content_hash=prepared.content_hash,
+            **prepared.content,
+        )
+    is_changed = deployment.target_id != revision.pk
+    if is_changed:
+        _aim(deployment, revision, by=by, code="revision_applied", message=f"Revision {revision.number} is wanted.")
+        audit.record(
+            organization=organization,
+            by=by,
+            action="deployment.applied",
+            subject=deployment.pk,
+            detail={"name": deployment.name, "revision": revision.number},
+        )
+    return Applied(
+        deployment=deployment, revision=revision, is_new=is_new, is_changed=is_changed, warnings=prepared.warnings
+    )
+
+
+@transaction.atomic
+def roll_back(*, deployment: Deployment, number: int, by: Actor) -> Revision:
+    """Makes an earlier revision the target again. Raises RevisionNotFound, BeingDeleted."""
+    deployment = _locked(deployment)
+    revision = deployment.revisions.filter(number=number).first()
+    if revision is None:
+        raise RevisionNotFound
+    if deployment.target_id != revision.pk:
+        _aim(deployment, revision, by=by, code="rolled_back", message=f"Rolled back to revision {number}.")
+        audit.record(
+            organization=deployment.organization,
+            by=by,
+            action="deployment.rolled_back",
+            subject=deployment.pk,
+            detail={"name": deployment.name, "revision": number},
+        )
+    return revision
+
+
+def pause(*, deployment: Deployment, by: Actor) -> None:
+    """Runs none until resumed; requests do not wake it. Idempotent."""
+    _set_paused(deployment, is_paused=True, by=by)
+
+
+def resume(*, deployment: Deployment, by: Actor) -> None:
+    """Undoes a pause. Idempotent."""
+    _set_paused(deployment, is_paused=False, by=by)
+
+
+@transaction.atomic
+def delete(*, deployment: Deployment, by: Actor) -> None:
+    """Ends the deployment: its routes go at once, its replicas are drained and removed. Usage stays. Idempotent."""
+    changed = (
+        Deployment.objects.filter(pk=deployment.pk)
+        .exclude(status__in=[DeploymentStatus.DELETING, DeploymentStatus.DELETED])
+        .update(
+            status=DeploymentStatus.DELETING,
+            reason_code=Reason.DELETED.code,
+            reason=Reason.DELETED.explain(),
+            status_changed_at=clock.now(),
+            reconcile_at=clock.now(),
+        )
+    )
+    if changed:
+        # Gateways hear of it at once: a draining replica must not receive the request that wakes it.
+        Route.objects.filter(deployment_id=deployment.pk).delete()
+        states.note(deployment, code="deployment_deleting", message=Reason.DELETED.explain(), by=by)
+        audit.record(
+            organization=deployment.organization,
+            by=by,
+            action="deployment.deleted",
+            subject=deployment.pk,
+            detail={"name": deployment.name},
+        )
+    deployment.refresh_from_db()
+
+
+def ring(deployment_id: str) -> None:
+    """Makes a look at the deployment due now; the database tells the doorbell."""
+    Deployment.objects.filter(pk=deployment_id).exclude(status=DeploymentStatus.DELETED).update(
+        reconcile_at=clock.now()
+    )
+
+
+@transaction.atomic
+def _set_paused(deployment: Deployment, *, is_paused: bool, by: Actor) -> None:
+    deployment_now = _locked(deployment)
+    if deployment_now.is_paused == is_paused:
+        return
+    word = "paused" if is_paused else "resumed"
+    deployment_now.is_paused = is_paused
+    if is_paused:
+        Deployment.objects.filter(pk=deployment.pk).update(is_paused=True, reconcile_at=clock.now())
+        states.note(deployment_now, code=word, message="Deployment paused.", by=by)
+    else:
+        _want_again(deployment_now)
+        states.begin_provisioning(deployment_now, code=word, message="Deployment resumed.", by=by)
+    audit.record(
+        organization=deployment_now.organization,
+        by=by,
+        action=f"deployment.{word}",
+        subject=deployment.pk,
+        detail={"name": deployment.name},
+    )
+    deployment.refresh_from_db()
+
+
+def _locked(deployment: Deployment) -> Deployment:
+    found = Deployment.objects.select_for_update().get(pk=deployment.pk)
+    if found.status in {DeploymentStatus.DELETING, DeploymentStatus.DELETED}:
+        raise BeingDeleted
+    return found
+
+
+def _aim(deployment: Deployment, revision: Revision, *, by: Actor, code: str, message: str) -> None:
+    deployment.target = revision
+    _want_again(deployment)
+    states.begin_provisioning(deployment, code=code, message=message, by=by)
+
+
+def _want_again(deployment: Deployment) -> None:
+    """Whoever applies, rolls back or resumes wants to see it run: idle time starts anew with at least one replica."""
+    assert deployment.target is not None
+    now = clock.now()
+    spec_models = {model["key"]: model for model in deployment.target.spec["models"]}
+    for key, model in spec_models.items():
+        Scale.objects.update_or_create(
+            deployment=deployment,
+            model_key=key,
+            defaults={
+                "wanted": max(model["scale"]["min"], 1),
+                "why": "applied",
+                "decided_at": now,
+                "active_at": now,
+                "surplus_since": None,
+            },
+        )
+    Scale.objects.filter(deployment=deployment).exclude(model_key__in=spec_models).delete()
+
+
+def _check_served_names(organization: Organization, prepared: Draft) -> None:
+    """A served name belongs to one deployment: of those wanted now, and of routes that still stand."""
+    wanted = {pin.served_name: pin for pin in prepared.pins}
+    others = (
+        Deployment.objects.for_organization(organization)
+        .not_deleted()
+        .exclude(name=prepared.name)
+        .exclude(target=None)
+        .select_related("target")
+    )
+    for other in others:
+        assert other.target is not None
+        for document in other.target.pins.values():
+            pin = Pin.from_json(document)
+            if pin.served_name in wanted:
+                raise ServedNameTaken(
+                    f"The deployment {other.name} serves {pin.served_name} already. Choose another name for"
+                    f" models.{wanted[pin.served_name].model_key}.",
+                    param=f"models.{wanted[pin.served_name].model_key}.name",
+                )

@@ -1,0 +1,73 @@
+"""Where a deployment stands, from where its models stand. Pure.
+
+The worst thing that needs somebody's attention is named first; what still serves is said beside it.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from moorage.deployments.models import DeploymentStatus, ReplicaStatus
+from moorage.deployments.planner import FAILURES_BEFORE_FAILED, DesiredModel, Failures, ObservedReplica
+from moorage.deployments.reasons import Reason
+
+D, R = DeploymentStatus, ReplicaStatus
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Standing:
+    """A status with its reason; ``detail`` are the particulars behind the reason's sentence."""
+
+    status: DeploymentStatus
+    reason: Reason
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """The last failure of a model: its reason and particulars, and how often in a row."""
+
+    reason: Reason
+    detail: str
+    failures: Failures
+
+
+def of_model(
+    model: DesiredModel, replicas: Sequence[ObservedReplica], trouble: Trouble | None, *, waiting: Standing | None
+) -> Standing:
+    """Where one model of the target stands. ``waiting``: what its furthest unfinished replica waits for."""
+    mine = [replica for replica in replicas if replica.model_key == model.key]
+    ready = [replica for replica in mine if replica.status == R.READY]
+    current = [replica for replica in ready if replica.revision_id == model.revision_id]
+    if current:
+        return Standing(status=D.READY, reason=Reason.SERVING)
+    old = " An earlier revision still serves." if ready else ""
+    is_hopeless = trouble is not None and (
+        trouble.failures.is_permanent or trouble.failures.count >= FAILURES_BEFORE_FAILED
+    )
+    if model.wanted == 0 and not is_hopeless:
+        return Standing(status=D.IDLE, reason=Reason.IDLE)
+    if trouble is not None and is_hopeless:
+        status = D.DEGRADED if ready else D.FAILED
+        return Standing(status=status, reason=trouble.reason, detail=f"{trouble.detail}{old}".strip())
+    if waiting is not None:
+        return dataclasses.replace(waiting, detail=f"{waiting.detail}{old}".strip())
+    if trouble is not None and trouble.failures.count:
+        detail = f"{trouble.reason.explain(trouble.detail)}{old}"
+        return Standing(status=D.PROVISIONING, reason=Reason.WAITING_TO_RETRY, detail=detail)
+    return Standing(status=D.PROVISIONING, reason=Reason.NEW, detail=old.strip())
+
+
+def of_deployment(models: Mapping[str, Standing]) -> Standing:
+    """The whole from its models, by key."""
+    some = next(iter(models.values()))
+    statuses = {standing.status for standing in models.values()}
+    if statuses == {some.status} and len(models) == 1:
+        return some
+    serves = D.READY in statuses or D.DEGRADED in statuses
+    for status in (D.FAILED, D.DEGRADED, D.PROVISIONING):
+        for key, standing in models.items():
+            if standing.status == status:
+                overall = D.DEGRADED if status == D.FAILED and serves else status
+                return Standing(status=overall, reason=standing.reason, detail=f"{key}: {standing.detail}".strip(": "))
+    overall = D.READY if D.READY in statuses else D.IDLE
+    return next(standing for standing in models.values() if standing.status == overall)

@@ -1,0 +1,50 @@
+"""One line for each request, ``key=value``, without a word of what was asked or answered.
+
+Lines are collected and written a few times a second; a reader that is slow makes lines be dropped, not requests wait.
+"""
+
+import os
+from typing import Final
+
+_PENDING_MAX: Final = 10_000
+
+
+class AccessLog:
+    """Writes to a file descriptor, standard output by default."""
+
+    def __init__(self, descriptor: int = 1) -> None:
+        self._descriptor = descriptor
+        self._lines: list[str] = []
+        self._dropped = 0
+
+    def write(self, event: str, **values: str | int) -> None:
+        """Note one event, in the past tense."""
+        if len(self._lines) >= _PENDING_MAX:
+            self._dropped += 1
+            return
+        words = [event]
+        words.extend(f"{name}={_plain(value)}" for name, value in values.items())
+        self._lines.append(" ".join(words))
+
+    def flush(self) -> None:
+        """Write what has been noted."""
+        if not self._lines:
+            return
+        lines, self._lines = self._lines, []
+        if self._dropped:
+            lines.append(f"log_lines_dropped count={self._dropped}")
+            self._dropped = 0
+        try:
+            os.write(self._descriptor, ("\n".join(lines) + "\n").encode())
+        except OSError:
+            self._dropped += len(lines)
+
+
+def _plain(value: str | int) -> str:
+    """A value that cannot end the line or be taken for another key."""
+    if isinstance(value, int):
+        return str(value)
+    if value.isascii() and value.isprintable() and " " not in value and '"' not in value and value:
+        return value
+    shown = value.encode("ascii", "backslashreplace").decode().replace('"', "'")
+    return '"' + "".join(character if character.isprintable() else "?" for character in shown) + '"'

@@ -1,0 +1,177 @@
+"""The way of one request to an engine and of its answer back: which replica, which connection, what is tried again.
+
+Tried again is only what cannot have been begun: a connection that was refused (once, on another replica), and an idle
+connection that the engine closed before it said a byte (once, on a new connection).
+"""
+
+import asyncio
+from typing import Protocol
+
+from moorage.gateway.parts import Parts
+from moorage.gateway.pool import Replica
+from moorage.gateway.upstream_protocol import UpstreamConnection
+from moorage.wire.records import Route
+
+
+class Answered(Protocol):
+    """Whoever made the call. Exactly one of the last three comes, once, unless the call is dropped before."""
+
+    def answer_began(self, status: int, media_type: bytes) -> None:
+        """The engine's head is complete."""
+
+    def answer_came(self, data: bytes) -> None:
+        """A piece of the engine's body."""
+
+    def answer_ended(self) -> None:
+        """The engine's body is complete."""
+
+    def answer_lost(self) -> None:
+        """The connection broke, or broke the rules."""
+
+    def engine_unreachable(self) -> None:
+        """No replica could be connected to."""
+
+
+class EngineCall:
+    """``choose`` a replica, ``send`` the request; ``drop`` at any time. A Receiver for the connection."""
+
+    def __init__(self, parts: Parts, caller: Answered) -> None:
+        self._parts = parts
+        self._caller = caller
+        self._loop = asyncio.get_running_loop()
+        self._route: Route | None = None
+        self._request = b""
+        self._tried: set[str] = set()
+        self._replica: Replica | None = None
+        self._connection: UpstreamConnection | None = None
+        self._connecting: asyncio.Task[None] | None = None
+        self._is_fresh = False
+        self._is_unanswered = False
+        self.replica_id = ""
+        #: The loop's time when the engine was last heard, or spoken to.
+        self.heard_at = 0.0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether something is expected of the engine."""
+        return self._connection is not None
+
+    def choose(self, route: Route) -> bool:
+        """Take a place at the least busy replica. Returns False when there is none that was not tried."""
+        replica = self._parts.pool.choose(route, tried=self._tried)
+        if replica is None:
+            return False
+        self._route, self._replica, self.replica_id = route, replica, replica.id
+        replica.in_flight += 1
+        self._parts.metrics.in_flight += 1
+        self._parts.activity.began(route.id, replica.id)
+        return True
+
+    def send(self, request: bytes) -> None:
+        """Send the whole request, head and body, to the chosen replica."""
+        self._request = request
+        self._connect()
+
+    def pause(self) -> None:
+        """Take no more from the engine for now."""
+        if self._connection is not None:
+            self._connection.pause()
+
+    def resume(self) -> None:
+        """Go on after ``pause``."""
+        self.heard_at = self._loop.time()
+        if self._connection is not None:
+            self._connection.resume()
+
+    def drop(self) -> None:
+        """Give up the call, or what is left of it. The engine stops when its connection closes."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            self._connecting = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.abort()
+        self._let_go()
+
+    def _connect(self, *, must_be_fresh: bool = False) -> None:
+        assert self._replica is not None
+        idle_seconds = self._parts.settings.pool_idle_seconds
+        connection = None if must_be_fresh else self._replica.take_idle(idle_seconds=idle_seconds)
+        if connection is not None:
+            self._send_on(connection, is_fresh=False)
+        else:
+            self._connecting = self._loop.create_task(self._connect_fresh(self._replica))
+
+    async def _connect_fresh(self, replica: Replica) -> None:
+        try:
+            connection = await replica.connect(seconds=self._parts.settings.connect_seconds)
+        except (OSError, TimeoutError):
+            self._connecting = None
+            self._try_another(replica)
+            return
+        self._connecting = None
+        self._send_on(connection, is_fresh=True)
+
+    def _try_another(self, refused: Replica) -> None:
+        """The replica is gone and the control plane has not said so yet."""
+        assert self._route is not None
+        route = self._route
+        is_first = not self._tried
+        self._tried.add(refused.id)
+        self._let_go()
+        if is_first and self.choose(route):
+            self._parts.metrics.engine_retries += 1
+            self._connect()
+        else:
+            self._caller.engine_unreachable()
+
+    def _send_on(self, connection: UpstreamConnection, *, is_fresh: bool) -> None:
+        assert self._replica is not None
+        self._connection = connection
+        self._is_fresh = is_fresh
+        self._is_unanswered = True
+        self._replica.unanswered += 1
+        self.heard_at = self._loop.time()
+        connection.send(self, self._request)
+
+    def _answer_is_coming(self) -> None:
+        if self._is_unanswered:
+            self._is_unanswered = False
+            assert self._replica is not None
+            self._replica.unanswered -= 1
+
+    def _let_go(self) -> None:
+        self._answer_is_coming()
+        replica, self._replica = self._replica, None
+        if replica is not None:
+            assert self._route is not None
+            replica.in_flight -= 1
+            self._parts.metrics.in_flight -= 1
+            self._parts.activity.ended(self._route.id, replica.id)
+
+    # -- the connection's Receiver
+
+    def answer_began(self, status: int, media_type: bytes) -> None:
+        self._answer_is_coming()
+        self.heard_at = self._loop.time()
+        self._caller.answer_began(status, media_type)
+
+    def answer_came(self, data: bytes) -> None:
+        self.heard_at = self._loop.time()
+        self._caller.answer_came(data)
+
+    def answer_ended(self) -> None:
+        connection, self._connection = self._connection, None
+        if self._replica is not None and connection is not None:
+            self._replica.give_back(connection)
+        self._caller.answer_ended()
+
+    def engine_lost(self, *, is_unused: bool) -> None:
+        self._answer_is_coming()
+        self._connection = None
+        if is_unused and not self._is_fresh:
+            # It was idle, and the engine closed it while the request was on its way: nothing was begun.
+            self._parts.metrics.engine_retries += 1
+            self._connect(must_be_fresh=True)
+        else:
+            self._caller.answer_lost()

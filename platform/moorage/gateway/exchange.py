@@ -1,0 +1,414 @@
+"""One billable request from its admission to its settlement, as a small machine that callbacks drive.
+
+    admitted -> (held ->) opened in the journal -> sent -> answered -> settled in the journal -> last bytes out
+
+Whatever happens on the way, exactly one usage event comes of it: :meth:`Exchange._settle` runs once.
+"""
+
+import asyncio
+import functools
+import hashlib
+import time
+from typing import Final, Protocol
+
+from moorage.gateway import errors, request_body, whole_answer
+from moorage.gateway.engine_call import EngineCall
+from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing, PlatformError
+from moorage.gateway.holding import not_serving_sentence
+from moorage.gateway.parts import Parts
+from moorage.gateway.request_body import Body
+from moorage.gateway.routes import is_serving, is_waking
+from moorage.gateway.sse import DONE, EventFilter, FrameTooLarge
+from moorage.gateway.usage import NOTHING, Meter, Settled
+from moorage.wire.journal import Progress
+from moorage.wire.records import KeyGrant, Outcome, Route, UsageEvent
+
+#: What is recorded as status when the client left before any answer (nginx's convention).
+CLIENT_GONE_STATUS: Final = 499
+_WAITING: Final = b": waiting for a replica\n\n"
+#: How long after ``[DONE]`` the engine may take to end the body.
+_DONE_SECONDS: Final = 1.0
+
+
+class Client(Protocol):
+    """The connection that waits for the answer."""
+
+    def begin_stream(self) -> None:
+        """Send the head of a stream."""
+
+    def send_stream(self, data: bytes) -> None:
+        """Send a piece of a stream."""
+
+    def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
+        """Send the last piece."""
+
+    def answer(self, status: int, content: bytes) -> None:
+        """Send an answer in one piece."""
+
+    def answer_error(self, error: PlatformError) -> None:
+        """Send an error."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+
+class Exchange:
+    """Owned by its client connection. It is a Waiter while it is held, and the caller of its EngineCall."""
+
+    def __init__(
+        self,
+        *,
+        parts: Parts,
+        client: Client,
+        request_id: str,
+        grant: KeyGrant,
+        body: Body,
+        route: Route,
+        wait_seconds: float,
+    ) -> None:
+        self.request_id = request_id
+        self.key_id = grant.id
+        self.expires_at = grant.expires_at
+        self.hold_until = 0.0
+        self._parts = parts
+        self._client = client
+        self._body = body
+        self._route = route
+        self._wait_seconds = wait_seconds
+        self._content = request_body.for_engine(body, route, cache_salt=_cache_salt(route.organization_id))
+        self._loop = asyncio.get_running_loop()
+        self._started_us = _now_us()
+        self._held_at: float | None = None
+        self._held_us = 0
+        self._comment_at = 0.0
+        self._is_over = False  # it is settled
+        self._call = EngineCall(parts, self)
+        self._status = 0
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._filter: EventFilter | None = None
+        self._has_begun = False  # the client has a head
+        self._first_token_us: int | None = None
+        self._done_at: float | None = None
+        self._stalled_at: float | None = None
+
+    # -- before the engine
+
+    def start(self) -> None:
+        """Admit the request: hold it, send it, or refuse it."""
+        self._parts.live.add(self)
+        self._parts.activity.arrived(self._route.id)
+        if not self._parts.journal.admit():
+            self._leave(JournalUnavailable())
+        elif is_serving(self._route):
+            self._dispatch()
+        elif is_waking(self._route):
+            self._hold()
+        else:
+            self._end(NotServing(not_serving_sentence(self._route)), "refused")
+
+    def _hold(self) -> None:
+        now = self._loop.time()
+        self._held_at = now
+        self.hold_until = now + self._wait_seconds
+        self._comment_at = now + self._parts.settings.hold_first_comment_seconds
+        try:
+            self._parts.holding.add(self, self._route)
+        except errors.QueueFull as full:
+            self._held_at = None
+            self._end(full, "refused")
+            return
+        self._parts.metrics.held += 1
+        self._parts.activity.waits(self._route.id, 1)
+
+    def still_waiting(self, now: float) -> None:
+        """Holding says that time passes: a stream gets its head and a comment, so that nobody's proxy hangs up."""
+        if self._body.is_stream and now >= self._comment_at:
+            self._comment_at = now + self._parts.settings.hold_comment_seconds
+            self._forward(_WAITING)
+
+    def released(self, route: Route) -> None:
+        """Holding says that a replica is there."""
+        self._stop_waiting()
+        try:
+            if route is not self._route:
+                self._route = route
+                salt = _cache_salt(route.organization_id)
+                self._content = request_body.for_engine(self._body, route, cache_salt=salt)
+        except errors.BadRequest as refusal:
+            self._end(refusal, "refused")
+            return
+        if not self._parts.journal.admit():
+            self._end(JournalUnavailable(), "refused")
+            return
+        self._dispatch()
+
+    def gave_up(self, error: PlatformError) -> None:
+        """Holding says that it will not be served."""
+        self._stop_waiting()
+        self._end(error, "refused")
+
+    def _stop_waiting(self) -> None:
+        if self._held_at is not None:
+            self._held_us = int((self._loop.time() - self._held_at) * 1_000_000)
+            self._held_at = None
+            self._parts.metrics.held -= 1
+            self._parts.activity.waits(self._route.id, -1)
+
+    def _dispatch(self) -> None:
+        if not self._call.choose(self._route):
+            self.engine_unreachable()
+            return
+        self._parts.journal.open(self._event("gateway_lost", 0, NOTHING), self._opened)
+
+    def _opened(self, is_written: bool) -> None:
+        if self._is_over:
+            return
+        if not is_written:
+            self._leave(JournalUnavailable())
+            return
+        content = self._content
+        head = (
+            f"POST {self._body.path} HTTP/1.1\r\nHost: runner\r\nContent-Type: application/json\r\n"
+            f"X-Request-Id: {self.request_id}\r\nContent-Length: {len(content)}\r\n\r\n"
+        )
+        self._call.send(head.encode("ascii") + content)
+
+    # -- the engine's answer
+
+    def answer_began(self, status: int, media_type: bytes) -> None:
+        """The engine's head is complete."""
+        self._status = status
+        if status == 200 and self._body.is_stream and media_type == b"text/event-stream":
+            choices = self._body.choices * self._body.inputs
+            meter = Meter(context_size=self._route.context_size, choices=choices)
+            self._filter = EventFilter(meter, keep_usage=self._body.wants_usage)
+
+    def answer_came(self, data: bytes) -> None:
+        """A piece of the engine's body."""
+        if self._filter is None:
+            self._size += len(data)
+            if self._size > self._parts.settings.max_answer_bytes:
+                self._engine_failed(EngineFailed("The model's answer is larger than can be passed on."))
+            else:
+                self._pieces.append(data)
+            return
+        try:
+            ready = self._filter.feed(data)
+        except FrameTooLarge:
+            self._engine_failed(EngineFailed())
+            return
+        if ready:
+            if self._first_token_us is None and self._filter.meter.frames:
+                self._first_token_us = _now_us()
+            self._forward(ready)
+        if self._filter.has_error:
+            self._engine_failed(EngineFailed())
+        elif self._filter.is_done and self._done_at is None:
+            self._done_at = self._loop.time()
+
+    def answer_ended(self) -> None:
+        """The engine's body is complete."""
+        if self._filter is not None:
+            self._settle("completed", 200, self._filter.meter.settle())
+            return
+        try:
+            answer = whole_answer.read(self._status, b"".join(self._pieces), self._body, self._route)
+        except PlatformError as error:
+            was_refused = isinstance(error, errors.EngineRefused | errors.EngineBusy)
+            self._end(error, "refused" if was_refused else "engine_failed")
+            return
+        self._first_token_us = _now_us()
+        self._settle("completed", 200, answer.settled, content=answer.content)
+
+    def answer_lost(self) -> None:
+        """The connection to the engine broke."""
+        if self._filter is not None and self._filter.is_done:
+            self.answer_ended()
+        else:
+            self._engine_failed(EngineFailed())
+
+    def engine_unreachable(self) -> None:
+        """No replica could be connected to."""
+        self._engine_failed(errors.EngineUnreachable())
+
+    def _engine_failed(self, error: PlatformError) -> None:
+        self._end(error, "engine_failed")
+
+    # -- the client
+
+    def client_gone(self) -> None:
+        """The client closed its connection: the engine stops, what was delivered is settled."""
+        if not self._is_over:
+            self._settle("client_gone", 200 if self._has_begun else CLIENT_GONE_STATUS, self._delivered())
+
+    def client_stalled(self) -> None:
+        """The client's buffer is full: take no more from the engine."""
+        if self._stalled_at is None:
+            self._stalled_at = self._loop.time()
+        self._call.pause()
+
+    def client_resumed(self) -> None:
+        """The client takes again."""
+        self._stalled_at = None
+        self._call.resume()
+
+    def cut(self, error: PlatformError, outcome: Outcome) -> None:
+        """End it now for a reason of ours: the key was revoked, the gateway stops."""
+        if not self._is_over:
+            self._end(error, outcome)
+
+    def tick(self, now: float) -> None:
+        """Check the clocks; ``now`` is the loop's time."""
+        settings = self._parts.settings
+        if self._is_over:
+            return
+        if self._stalled_at is not None:
+            if now - self._stalled_at > settings.stall_seconds:
+                self._client.abort()
+        elif self._done_at is not None:
+            if now - self._done_at > _DONE_SECONDS:
+                self.answer_ended()
+        elif self._call.is_waiting and now - self._call.heard_at > settings.engine_silence_seconds:
+            self._engine_failed(errors.EngineSilent())
+
+    def progress(self) -> Progress | None:
+        """For the journal's checkpoint: what was delivered so far, if anything was."""
+        settled = self._delivered()
+        if self._is_over or settled.source == "none":
+            return None
+        return Progress(
+            request_id=self.request_id,
+            input_tokens=settled.input_tokens,
+            cached_tokens=settled.cached_tokens,
+            output_tokens=settled.output_tokens,
+            source=settled.source,
+            at_us=_now_us(),
+        )
+
+    def _forward(self, data: bytes) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._client.begin_stream()
+        self._client.send_stream(data)
+
+    # -- the end
+
+    def _delivered(self) -> Settled:
+        return self._filter.meter.settle() if self._filter is not None else NOTHING
+
+    def _end(self, error: PlatformError, outcome: Outcome) -> None:
+        """Settle what was delivered and tell the client why there is no more."""
+        self._settle(outcome, 200 if self._has_begun else error.status_code, self._delivered(), error=error)
+
+    def _settle(
+        self,
+        outcome: Outcome,
+        status: int,
+        settled: Settled,
+        *,
+        error: PlatformError | None = None,
+        content: bytes | None = None,
+    ) -> None:
+        """The one usage event of this request; the client's last bytes go out when it is on disk."""
+        assert not self._is_over
+        self._clean_up()
+        self._count(outcome, settled)
+        event = self._event(outcome, status, settled, ended_at_us=_now_us())
+        self._log(event)
+
+        def finish(_is_durable: bool) -> None:
+            if error is None and content is not None:
+                self._client.answer(200, content)
+            elif error is None:
+                self._finish_stream(DONE, must_close=False)
+            elif self._has_begun:
+                self._finish_stream(errors.event(error, self.request_id), must_close=True)
+            else:
+                self._client.answer_error(error)
+
+        self._parts.journal.close(event, None if outcome == "client_gone" else finish)
+
+    def _finish_stream(self, data: bytes, *, must_close: bool) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            self._client.begin_stream()
+        self._client.end_stream(data, must_close=must_close)
+
+    def _leave(self, error: PlatformError) -> None:
+        """Refuse without a usage event: the journal, which would hold it, is what is missing."""
+        self._clean_up()
+        self._client.answer_error(error)
+
+    def _clean_up(self) -> None:
+        self._is_over = True
+        self._parts.live.discard(self)
+        if self._held_at is not None:
+            self._parts.holding.remove(self, self._route.id)
+            self._stop_waiting()
+        self._call.drop()
+
+    def _count(self, outcome: Outcome, settled: Settled) -> None:
+        metrics = self._parts.metrics
+        metrics.outcomes[outcome] += 1
+        metrics.input_tokens += settled.input_tokens
+        metrics.cached_tokens += settled.cached_tokens
+        metrics.output_tokens += settled.output_tokens
+        metrics.usage_disagreements += settled.is_disputed
+        if self._filter is not None:
+            metrics.malformed_frames += self._filter.malformed
+
+    def _event(self, outcome: Outcome, status: int, settled: Settled, *, ended_at_us: int = 0) -> UsageEvent:
+        route = self._route
+        return UsageEvent(
+            request_id=self.request_id,
+            organization_id=route.organization_id,
+            deployment_id=route.deployment_id,
+            revision_id=route.revision_id,
+            replica_id=self._call.replica_id,
+            key_id=self.key_id,
+            model_key=route.model_key,
+            served_name=route.served_name,
+            path=self._body.path,
+            is_stream=self._body.is_stream,
+            outcome=outcome,
+            status=status,
+            input_tokens=settled.input_tokens,
+            cached_tokens=settled.cached_tokens,
+            output_tokens=settled.output_tokens,
+            source=settled.source,
+            started_at_us=self._started_us,
+            first_token_at_us=self._first_token_us,
+            ended_at_us=ended_at_us,
+            held_us=self._held_us,
+        )
+
+    def _log(self, event: UsageEvent) -> None:
+        self._parts.access_log.write(
+            "request_settled",
+            request=event.request_id,
+            path=event.path,
+            status=event.status,
+            outcome=event.outcome,
+            organization=event.organization_id,
+            deployment=event.deployment_id,
+            key=event.key_id,
+            replica=event.replica_id,
+            stream=int(event.is_stream),
+            input=event.input_tokens,
+            cached=event.cached_tokens,
+            output=event.output_tokens,
+            source=event.source,
+            ms=(event.ended_at_us - event.started_at_us) // 1000,
+            held_ms=event.held_us // 1000,
+        )
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
+
+
+@functools.lru_cache(maxsize=4096)
+def _cache_salt(organization_id: str) -> str:
+    """Keeps one organization's cached prefixes from being probed by another's timing (vLLM)."""
+    return hashlib.sha256(b"moorage cache salt\x00" + organization_id.encode()).hexdigest()[:32]

@@ -1,0 +1,293 @@
+"""Usage on disk before money moves: opens before the engine hears of a request, closes before the client has it all.
+
+Records of one turn of the event loop go out in one write. Closes then wait for ``fdatasync``, which runs in one
+thread with one call in flight: all that arrive meanwhile share the next one. When the disk is full or a sync fails,
+``admit`` says no (so the gateway answers 503), and what was promised is written again to a new segment until it holds.
+"""
+
+import os
+import pathlib
+import queue
+import threading
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from typing import Final
+
+from moorage.gateway.journal_segment import Segment, claim
+from moorage.gateway.metrics import JournalMetrics
+from moorage.wire import journal
+from moorage.wire.records import UsageEvent
+
+#: Bytes kept free for the close of each live request; records are about half of it.
+_RESERVE: Final = 1024
+#: Bytes kept free besides, for checkpoints and the carried opens of a rotation.
+_MARGIN: Final = 16 * 1024
+_RETRY_SECONDS: Final = 1.0
+#: Streams in one checkpoint record, far below the format's largest payload.
+_STREAMS_PER_RECORD: Final = 2000
+
+#: Called once: True when the record is where it was promised to be, False when it could not be written.
+Then = Callable[[bool], None]
+
+
+class _Entry:
+    __slots__ = ("content", "kind", "request_id", "then")
+
+    def __init__(self, kind: int, request_id: str, content: bytes, then: Then | None) -> None:
+        self.kind = kind
+        self.request_id = request_id
+        self.content = content
+        self.then = then
+
+
+class _SyncJob:
+    __slots__ = ("directory", "segments", "stale")
+
+    def __init__(self, segments: list[Segment], stale: list[Segment], directory: pathlib.Path | None) -> None:
+        self.segments = segments
+        self.stale = stale
+        self.directory = directory
+
+
+class JournalWriter:
+    """The journal of one boot of one gateway worker. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        directory: pathlib.Path,
+        boot_id: str,
+        segment_bytes: int,
+        loop: AbstractEventLoop,
+        metrics: JournalMetrics,
+        progress: Callable[[], list[journal.Progress]] = list,
+        sync: Callable[[int], None] = os.fdatasync,
+    ) -> None:
+        self._directory = directory
+        self._boot_id = boot_id
+        self._segment_bytes = segment_bytes
+        self._loop = loop
+        self._metrics = metrics
+        self._progress = progress
+        self._sync = sync
+        self._segment: Segment | None = None
+        self._number = 0
+        self._live: dict[str, bytes] = {}  # the open records of requests whose close is not written
+        self._pending: list[_Entry] = []  # not written
+        self._written: list[_Entry] = []  # closes that the next sync covers
+        self._syncing: list[_Entry] = []  # closes that the sync in flight covers
+        self._stale: list[Segment] = []  # full segments that still need their last sync
+        self._is_new_segment = False
+        self._is_sync_in_flight = False
+        self._is_flush_due = False
+        self._is_healthy = False
+        self._next_attempt = 0.0
+        self._lock: int | None = None
+        self._jobs: queue.SimpleQueue[_SyncJob | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
+        self._thread.start()
+        self._try_segment()
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the last thing tried worked."""
+        return self._is_healthy
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everything promised is on disk."""
+        return not (self._pending or self._written or self._syncing)
+
+    def admit(self) -> bool:
+        """Whether one more billable request may start: its open and its close have a place."""
+        if not self._is_healthy:
+            return False
+        needed = (len(self._live) + len(self._pending) + 2) * _RESERVE + _MARGIN
+        if self._segment is not None and self._segment.free >= needed:
+            return True
+        return self._try_segment()
+
+    def open(self, event: UsageEvent, then: Then) -> None:
+        """Record that a request is about to be sent; ``then`` comes when the record is written, before any sync."""
+        content = journal.encode(journal.Open(event=event))
+        self._append(_Entry(journal.OPEN, event.request_id, content, then))
+
+    def close(self, event: UsageEvent, then: Then | None = None) -> None:
+        """Record how a request ended; ``then`` comes when the record is durable, however long that takes."""
+        content = journal.encode(journal.Close(event=event))
+        self._append(_Entry(journal.CLOSE, event.request_id, content, then))
+
+    def checkpoint(self) -> None:
+        """Record how far every live stream is. Skipped when the space is promised to closes."""
+        content = b"".join(self._checkpoints())
+        if content and self._segment is not None and self._is_healthy:
+            if len(content) + len(self._live) * _RESERVE > self._segment.free and not self._try_segment():
+                return
+            self._append(_Entry(journal.CHECKPOINT, "", content, None))
+
+    def tick(self) -> None:
+        """Try again what failed; call it about once a second."""
+        if not self._is_healthy:
+            self._recover()
+
+    def stop(self) -> None:
+        """Write and sync what there is, then let go of the files. Blocks; call it when no request is live."""
+        if self._pending:
+            self._flush()
+        self._jobs.put(None)
+        self._thread.join()
+        for segment in [*self._stale, *([self._segment] if self._segment is not None else [])]:
+            self._sync(segment.descriptor)
+            segment.close()
+        self._segment = None
+        if self._lock is not None:
+            os.close(self._lock)
+
+    # -- writing
+
+    def _append(self, entry: _Entry) -> None:
+        self._pending.append(entry)
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if not self._pending:
+            return
+        entries, self._pending = self._pending, []
+        content = b"".join([entry.content for entry in entries])
+        try:
+            if self._segment is None or self._segment.free < len(content):
+                self._next_segment(owed=len(content))
+            assert self._segment is not None
+            self._segment.write(content)
+        except OSError:
+            self._fail_writing(entries)
+            return
+        for entry in entries:
+            if entry.kind == journal.OPEN:
+                self._live[entry.request_id] = entry.content
+            elif entry.kind == journal.CLOSE:
+                self._live.pop(entry.request_id, None)
+                self._written.append(entry)
+        self._start_sync()
+        for entry in entries:
+            if entry.kind == journal.OPEN and entry.then is not None:
+                entry.then(True)
+
+    def _fail_writing(self, entries: list[_Entry]) -> None:
+        self._mark_failed()
+        # A close is owed until it is written; an open that cannot be written is a request that does not start.
+        self._pending = [entry for entry in entries if entry.kind == journal.CLOSE] + self._pending
+        for entry in entries:
+            if entry.kind == journal.OPEN and entry.then is not None:
+                entry.then(False)
+
+    def _try_segment(self) -> bool:
+        """A new segment if one can be had, at most one try a second. Returns whether there is one."""
+        now = self._loop.time()
+        if now < self._next_attempt:
+            return False
+        try:
+            self._next_segment(owed=sum(len(entry.content) for entry in self._pending))
+        except OSError:
+            self._next_attempt = now + _RETRY_SECONDS
+            self._metrics.failures += 1
+            return False
+        self._is_healthy = True
+        return True
+
+    def _next_segment(self, *, owed: int) -> None:
+        """Rotate, with room for ``owed`` bytes.
+
+        The new segment begins with the opens and the progress of all live requests, so that the one before it is
+        needed for nothing but its closes.
+        """
+        if self._lock is None:
+            self._lock = claim(self._directory, self._boot_id)
+        carried = b"".join([*self._live.values(), *self._checkpoints()])
+        size = max(self._segment_bytes, len(carried) + owed + 2 * len(self._live) * _RESERVE + 4 * _MARGIN)
+        segment = Segment(directory=self._directory, boot_id=self._boot_id, number=self._number + 1, size=size)
+        segment.write(carried)
+        if self._segment is not None:
+            self._stale.append(self._segment)
+        self._segment = segment
+        self._number += 1
+        self._is_new_segment = True
+
+    def _checkpoints(self) -> list[bytes]:
+        streams = self._progress()
+        return [
+            journal.encode(journal.Checkpoint(streams=tuple(streams[start : start + _STREAMS_PER_RECORD])))
+            for start in range(0, len(streams), _STREAMS_PER_RECORD)
+        ]
+
+    # -- making durable
+
+    def _start_sync(self) -> None:
+        if self._is_sync_in_flight or not self._written or self._segment is None:
+            return
+        self._is_sync_in_flight = True
+        self._syncing, self._written = self._written, []
+        stale, self._stale = self._stale, []
+        directory = self._directory if self._is_new_segment else None
+        self._is_new_segment = False
+        self._jobs.put(_SyncJob([*stale, self._segment], stale, directory))
+
+    def _sync_forever(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            started = self._loop.time()
+            failure: OSError | None = None
+            try:
+                for segment in job.segments:
+                    self._sync(segment.descriptor)
+                if job.directory is not None:
+                    _sync_directory(job.directory)
+                for segment in job.stale:
+                    segment.close()
+            except OSError as error:
+                failure = error
+            self._loop.call_soon_threadsafe(self._synced, failure, self._loop.time() - started)
+
+    def _synced(self, failure: OSError | None, seconds: float) -> None:
+        self._is_sync_in_flight = False
+        self._metrics.syncs += 1
+        self._metrics.sync_seconds += seconds
+        entries, self._syncing = self._syncing, []
+        if failure is not None:
+            # After a failed sync nobody knows what the file holds: everything unconfirmed is written again elsewhere.
+            # The same close twice is one usage event, because its request id is the key.
+            self._pending = entries + self._written + self._pending
+            self._written = []
+            if self._segment is not None:
+                self._stale.append(self._segment)
+                self._segment = None
+            self._mark_failed()
+            return
+        self._is_healthy = True
+        self._start_sync()
+        for entry in entries:
+            if entry.then is not None:
+                entry.then(True)
+
+    def _mark_failed(self) -> None:
+        self._metrics.failures += 1
+        self._is_healthy = False
+        self._next_attempt = self._loop.time() + _RETRY_SECONDS
+
+    def _recover(self) -> None:
+        if self._is_sync_in_flight or self._loop.time() < self._next_attempt or not self._try_segment():
+            return
+        if self._pending:
+            # Stays closed to new requests until the sync of what is owed has worked.
+            self._is_healthy = False
+            self._flush()
+
+
+def _sync_directory(directory: pathlib.Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

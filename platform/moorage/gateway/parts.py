@@ -1,0 +1,39 @@
+"""What every request needs at hand: one of each, made by the server and shared by all connections of the worker."""
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from moorage.gateway.access_log import AccessLog
+from moorage.gateway.activity import Activity
+from moorage.gateway.holding import Holding
+from moorage.gateway.journal_writer import JournalWriter
+from moorage.gateway.keys import Keyring
+from moorage.gateway.metrics import Metrics
+from moorage.gateway.pool import Pool
+from moorage.gateway.routes import RouteTable
+from moorage.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from moorage.gateway.client_protocol import ClientProtocol
+    from moorage.gateway.exchange import Exchange
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Parts:
+    """``keys`` and ``routes`` are replaced as a whole when the control plane says so; the rest stays."""
+
+    settings: Settings
+    metrics: Metrics
+    journal: JournalWriter
+    holding: Holding
+    activity: Activity
+    pool: Pool
+    access_log: AccessLog
+    keys: Keyring = dataclasses.field(default_factory=Keyring)
+    routes: RouteTable = dataclasses.field(default_factory=RouteTable)
+    connections: "set[ClientProtocol]" = dataclasses.field(default_factory=set)
+    live: "set[Exchange]" = dataclasses.field(default_factory=set)
+    #: Keys and routes were read at least once.
+    is_loaded: bool = False
+    is_database_connected: bool = False
+    is_stopping: bool = False

@@ -1,0 +1,124 @@
+"""From the bytes a client sent to the bytes an engine gets: decoded once, checked, and written anew.
+
+Nothing is forwarded. The engine's body is built from checked members alone, so the two cannot read it differently.
+"""
+
+import dataclasses
+import json
+from typing import Any, Final
+
+import msgspec
+
+from moorage.gateway.errors import BadField, BadRequest
+from moorage.gateway.request_fields import BODIES, shown, tree, wrong
+from moorage.wire.records import Route
+
+_KINDS: Final = {"/v1/chat/completions": "chat", "/v1/completions": "chat", "/v1/embeddings": "embedding"}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """A request body that has passed every check."""
+
+    path: str
+    model: str
+    members: dict[str, Any]
+    is_stream: bool
+    wants_usage: bool
+
+    @property
+    def choices(self) -> int:
+        """Answers to each prompt."""
+        count: int = self.members.get("n", 1)
+        return count
+
+    @property
+    def inputs(self) -> int:
+        """Prompts in this request."""
+        prompts = self.members.get("prompt", self.members.get("input"))
+        is_batch = isinstance(prompts, list) and bool(prompts) and not isinstance(prompts[0], int)
+        return len(prompts) if is_batch else 1  # type: ignore[arg-type]  # a list, by is_batch
+
+    @property
+    def output_limit(self) -> int | None:
+        """The caller's limit on output tokens of one choice."""
+        limit: int | None = self.members.get("max_completion_tokens", self.members.get("max_tokens"))
+        return limit
+
+
+def parse(path: str, content: bytes) -> Body:
+    """The checked body of a request to ``path``. Raises BadRequest (not JSON) or BadField (with the path)."""
+    members: dict[str, Any] = BODIES[path](decode(content), "")
+    is_stream = members.pop("stream", False)
+    options = members.pop("stream_options", None)
+    if options is not None and not is_stream:
+        raise wrong("stream_options", "is only allowed when stream is true")
+    if path == "/v1/embeddings" and is_stream:
+        raise wrong("stream", "embeddings are not streamed")
+    members.pop("modalities", None)
+    return Body(
+        path=path,
+        model=members["model"],
+        members=members,
+        is_stream=is_stream,
+        wants_usage=bool(options and options.get("include_usage")),
+    )
+
+
+def decode(content: bytes) -> Any:
+    """Strict JSON: UTF-8 without a mark, no duplicate members, no NaN, bounded depth. Raises BadRequest."""
+    try:
+        return json.loads(
+            content.decode("utf-8"),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_constant,
+        )
+    except RecursionError:
+        raise BadRequest("The body nests too deep.") from None
+    except ValueError:
+        # The parser's own message would repeat a piece of the body.
+        raise BadRequest("The body is not valid JSON in UTF-8.") from None
+
+
+def for_engine(body: Body, route: Route, *, cache_salt: str) -> bytes:
+    """The body that the route's engine gets. Raises BadField where the model cannot do what is asked."""
+    if _KINDS[body.path] != route.kind:
+        kind = "embeddings only" if route.kind == "embedding" else "no embeddings"
+        raise BadField(f"model: {route.served_name} serves {kind}", param="model")
+    limit = body.output_limit
+    if limit is not None and route.context_size and limit > route.context_size:
+        name = "max_completion_tokens" if "max_completion_tokens" in body.members else "max_tokens"
+        raise wrong(name, f"must be at most {route.context_size}, the context size of {route.served_name}")
+    members = {**body.members, "model": route.served_name}
+    if body.is_stream:
+        members["stream"] = True
+        members["stream_options"] = {"include_usage": True}
+    if route.engine == "vllm":
+        if _KINDS[body.path] == "chat":
+            members["cache_salt"] = cache_salt
+        # Counted by choice, the running figures of several cannot be told apart.
+        if body.is_stream and body.choices == 1 and body.inputs == 1:
+            members["stream_options"]["continuous_usage_stats"] = True
+    elif body.is_stream:
+        # llama-server's running figure for the prompt; its frames count the answer.
+        members["return_progress"] = True
+    try:
+        return msgspec.json.encode(members)
+    except (ValueError, OverflowError):
+        tree(members, "body")
+        raise BadRequest("The body cannot be sent on as JSON.") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise wrong(shown(name), "appears twice in one object")
+            seen.add(name)
+    return members
+
+
+def _refuse_constant(name: str) -> Any:
+    raise BadRequest(f"The body contains {name}, which is not JSON.")

@@ -1,0 +1,76 @@
+"""An engine's answer in one piece: its usage read, its private members removed, its errors put into our words."""
+
+import dataclasses
+from typing import Any, Final
+
+import msgspec
+
+from moorage.gateway.errors import EngineBusy, EngineFailed, EngineRefused
+from moorage.gateway.request_body import Body
+from moorage.gateway.usage import EngineUsage, Settled, of_whole_answer
+from moorage.wire.records import Route
+
+#: Statuses that say something about the caller's request; any other 4xx is our mistake, not theirs.
+_CALLERS_FAULT: Final = frozenset({400, 413, 422})
+_BUSY: Final = frozenset({429, 503})
+_MESSAGE_MAX: Final = 2000
+
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_usages: Final = msgspec.json.Decoder(EngineUsage)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class WholeAnswer:
+    """What the client gets, and what is billed for it."""
+
+    content: bytes
+    settled: Settled
+
+
+def read(status: int, content: bytes, body: Body, route: Route) -> WholeAnswer:
+    """The answer to ``body``. Raises EngineRefused, EngineBusy or EngineFailed."""
+    if status in _BUSY:
+        raise EngineBusy
+    if status in _CALLERS_FAULT:
+        raise EngineRefused(_message(content), status=status)
+    if status != 200 or body.is_stream:
+        raise EngineFailed
+    try:
+        members = _members.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise EngineFailed from None
+    settled = of_whole_answer(
+        _usage(members.get("usage")),
+        context_size=route.context_size,
+        inputs=body.inputs,
+        choices=body.choices,
+        output_limit=body.output_limit,
+    )
+    if "timings" in members:
+        # llama-server's own, not part of OpenAI's format.
+        del members["timings"]
+        content = msgspec.json.encode(members)
+    return WholeAnswer(content=content, settled=settled)
+
+
+def _usage(raw: msgspec.Raw | None) -> EngineUsage | None:
+    if raw is None:
+        return None
+    try:
+        return _usages.decode(raw)
+    except msgspec.DecodeError:
+        return None
+
+
+def _message(content: bytes) -> str:
+    """The sentence in an engine's error: llama-server's and vLLM's shapes."""
+    try:
+        document: Any = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = None
+    if isinstance(document, dict):
+        inner = document.get("error")
+        message = inner.get("message") if isinstance(inner, dict) else document.get("message")
+        if isinstance(message, str) and message:
+            return message[:_MESSAGE_MAX]
+    return "The model's engine refused the request."

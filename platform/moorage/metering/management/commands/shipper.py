@@ -1,0 +1,24 @@
+"""`./manage.py shipper`: moves the gateways' journals into PostgreSQL until it is told to stop."""
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from moorage.metering.shipper import Shipper
+
+
+class Command(BaseCommand):
+    """The long-running process that supervisors start once an instance."""
+
+    help = "Move the gateways' journals into the database until SIGTERM or SIGINT."
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Ships MOORAGE_JOURNAL_DIR."""
+        stop = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stop.set())
+        Shipper(directory=Path(settings.MOORAGE_JOURNAL_DIR)).run(stop)

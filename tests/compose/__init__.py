@@ -1,0 +1,1 @@
+"""Compose text -> Spec: valid, dialect and hostile files."""
