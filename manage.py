@@ -19,6 +19,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
@@ -59,11 +60,17 @@ def is_ready(environment: Path, locks: list[Path]) -> bool:
     return stamp.is_file() and stamp_lines(locks) <= set(stamp.read_text().splitlines())
 
 
-def ensure_environment(environment: Path, locks: list[Path]) -> Path:
+def ensure_environment(
+    environment: Path,
+    locks: list[Path],
+    *,
+    create: Callable[[Path], None] | None = None,
+    install: Callable[[Path, Path], None] | None = None,
+) -> Path:
     """Make ``environment`` hold what ``locks`` name and return its Python.
 
     The stamp is removed first and written last, so an installation that was interrupted is begun again. Two callers
-    at once wait for each other. Raises SetupFailed.
+    at once wait for each other. ``create`` and ``install`` are the two slow steps. Raises SetupFailed.
     """
     python = environment / "bin" / "python"
     environment.parent.mkdir(parents=True, exist_ok=True)
@@ -76,14 +83,14 @@ def ensure_environment(environment: Path, locks: list[Path]) -> Path:
         # More packages beside the same locked ones are added in place; anything else begins from nothing.
         if not (is_ready(environment, locks[:1]) and python.exists()):
             shutil.rmtree(environment, ignore_errors=True)
-            create(environment)
+            (create or create_environment)(environment)
         stamp.unlink(missing_ok=True)
-        install(python, locks[-1])
+        (install or install_lock)(python, locks[-1])
         stamp.write_text("".join(f"{line}\n" for line in sorted(stamp_lines(locks))))
     return python
 
 
-def create(environment: Path) -> None:
+def create_environment(environment: Path) -> None:
     """An empty virtual environment. Raises SetupFailed where Python came without the parts for it."""
     say(f"Making a virtual environment in {environment}")
     made = subprocess.run([sys.executable, "-m", "venv", str(environment)], capture_output=True, text=True, check=False)
@@ -95,7 +102,7 @@ def create(environment: Path) -> None:
         )
 
 
-def install(python: Path, lock: Path) -> None:
+def install_lock(python: Path, lock: Path) -> None:
     """Install ``lock`` with pip, hashes required, and say how far it is. Raises SetupFailed."""
     total = sum("==" in line for line in lock.read_text().splitlines())
     say(f"Installing up to {total} packages from {lock.name} (hashes checked)")

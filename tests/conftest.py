@@ -17,10 +17,15 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection, connections
+from django.test.utils import setup_databases, teardown_databases
 
 from tests import cast as everybody
 from tests.embedded import HOME
 
+END_OTHERS = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 REQUIRED = frozenset(part.strip() for part in os.environ.get("MOORAGE_TEST_REQUIRE", "").split(",") if part.strip())
 
 
@@ -37,6 +42,20 @@ def cast(db: None) -> everybody.Cast:
     return everybody.assemble()
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_test_environment: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """The test database, made from the migrations, whichever kind of test asks first."""
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        made = setup_databases(0, interactive=False, aliases={"default"}, serialized_aliases=set())
+    yield
+    with django_db_blocker.unblock():  # type: ignore[attr-defined]
+        url = test_database_url()
+        connections.close_all()
+        with psycopg.connect(url, autocommit=True) as plain:
+            plain.execute(END_OTHERS)
+        teardown_databases(made, verbosity=0)
+
+
 @pytest.fixture
 def committed_db(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
     """A database whose commits other connections and processes see; emptied afterwards."""
@@ -46,10 +65,7 @@ def committed_db(django_db_setup: None, django_db_blocker: pytest.FixtureRequest
         with psycopg.connect(test_database_url(), autocommit=True) as plain:
             # Append-only tables refuse TRUNCATE; as the test's owner we may step around their triggers.
             plain.execute("SET session_replication_role = replica")
-            plain.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-            )
+            plain.execute(END_OTHERS)
             rows = plain.execute(
                 "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"
                 " AND tablename NOT IN ('django_migrations', 'django_content_type', 'auth_permission')"

@@ -38,7 +38,7 @@ class Course:
     seed: int = 20
     peak_rate: float = 4e-3
     warm_up_steps: int = 50
-    phases: tuple[tuple[int, int, int], ...] = ((1500, 4, 256), (250, 2, 512))
+    phases: tuple[tuple[int, int, int], ...] = ((1350, 4, 256), (250, 2, 512))
     vocabulary_epochs: int = 8
 
     @property
@@ -49,7 +49,6 @@ class Course:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the model's files")
-    parser.add_argument("--seconds", type=float, default=600.0, help="stop learning after this many seconds")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
@@ -63,11 +62,11 @@ def main() -> None:
     tokenizer = vocabulary.learn(texts, size=shape.vocabulary)
     model = Llama(shape)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
-    learn(model, tokenizer, course=course, seconds=arguments.seconds)
+    learn(model, tokenizer, course=course)
     write(model, tokenizer, arguments.out, shape=shape)
 
 
-def learn(model: Llama, tokenizer: Tokenizer, *, course: Course, seconds: float) -> None:
+def learn(model: Llama, tokenizer: Tokenizer, *, course: Course) -> None:
     """Trains in place with AdamW, a warm-up and a cosine down to nothing; prints the loss as it goes."""
     matrices = [p for p in model.parameters() if p.dim() == 2]
     scales = [p for p in model.parameters() if p.dim() != 2]
@@ -89,11 +88,9 @@ def learn(model: Llama, tokenizer: Tokenizer, *, course: Course, seconds: float)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            spent = time.monotonic() - started
             if step % 50 == 0:
+                spent = time.monotonic() - started
                 print(f"step={step}/{course.steps} loss={loss.item():.3f} seconds={spent:.0f}", flush=True)
-            if spent > seconds:
-                return
 
 
 def loss_on(model: Llama, block: Tensor) -> Tensor:

@@ -177,7 +177,7 @@ def test_a_mutated_header_is_read_or_refused_and_nothing_else(position: int, rep
     try:
         gguf_facts.facts_of([read(mutated, size_bytes=len(whole))])
     except (HeaderRefused, UnsupportedArtifact) as refusal:
-        assert len(str(refusal)) < 400  # noqa: PT017
+        assert len(str(refusal)) < 400
 
 
 def test_an_honest_file_gives_its_facts() -> None:
@@ -251,5 +251,3 @@ def test_the_tables_of_types_are_the_ones_that_ggml_publishes() -> None:
     assert {number: theirs[number] for number in TENSOR_TYPES if number in theirs} == {
         number: entry for number, entry in TENSOR_TYPES.items() if number in theirs
     }
-
-

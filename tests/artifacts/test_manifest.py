@@ -104,9 +104,7 @@ def test_a_broken_layer_is_refused(changes: dict[str, Any]) -> None:
     parcel.layers[0].update(changes)
 
     with pytest.raises(HeaderRefused):
-        manifest.read_manifest(
-            manifest.read_outline(parcel.content), digest=parcel.digest, config=parcel.config
-        )
+        manifest.read_manifest(manifest.read_outline(parcel.content), digest=parcel.digest, config=parcel.config)
 
 
 def test_a_manifest_larger_than_four_mebibytes_is_refused_unread() -> None:
@@ -143,7 +141,10 @@ def pathless(parcel: Parcel) -> Parcel:
         (safetensors_parcel(config__json=b'{"architectures": ["A"], "architectures": ["B"]}'), "twice"),
         (safetensors_parcel(tokenizer_config__json=b'{"a": {"trust_remote_code": true}}'), "trust_remote_code"),
         (safetensors_parcel(b"\x00" * 64), "not a JSON object"),
-        (Parcel(manifest.CONFIG_V02, "safetensors").add("safetensors", weights.safetensors(), "m.safetensors"), "config.json"),
+        (
+            Parcel(manifest.CONFIG_V02, "safetensors").add("safetensors", weights.safetensors(), "m.safetensors"),
+            "config.json",
+        ),
         (tarred_parcel([("config.json", weights.config_json()), ("setup.py", b"")]), "Programs"),
         (tarred_parcel([("config.json", weights.config_json()), ("w.safetensors", b"x")]), "layer of their own"),
         (tarred_parcel([("config.json", weights.config_json(auto_map={}))]), "auto_map"),

@@ -79,7 +79,7 @@ def test_a_mutated_header_is_read_or_refused_and_nothing_else(position: int, rep
     try:
         read(mutated)
     except HeaderRefused as refusal:
-        assert len(str(refusal)) < 400  # noqa: PT017
+        assert len(str(refusal)) < 400
 
 
 def test_an_honest_model_gives_its_facts() -> None:
@@ -163,5 +163,3 @@ def test_a_configuration_that_asks_for_code_is_refused_at_any_depth(asked: str) 
 
     with pytest.raises(HeaderRefused, match=asked):
         neighbours.check_config("config.json", nested)
-
-

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,7 +53,9 @@ def files_in(root: Path) -> list[str]:
 class Watched:
     """A source that remembers what was asked of it and may break a stream after some bytes."""
 
-    def __init__(self, inner: MemorySource, *, break_after: list[int] | None = None, ignores_range: bool = False) -> None:
+    def __init__(
+        self, inner: MemorySource, *, break_after: list[int] | None = None, ignores_range: bool = False
+    ) -> None:
         self._inner = inner
         self._break_after = break_after or []
         self._ignores_range = ignores_range
@@ -81,7 +84,9 @@ class Watched:
 def test_a_pulled_model_is_a_read_only_folder_of_hard_links(shipped: Shipped) -> None:
     seen: list[tuple[int, int]] = []
 
-    shipped.store.fetch(shipped.source, shipped.reference, shipped.manifest, lambda done, total: seen.append((done, total)))
+    shipped.store.fetch(
+        shipped.source, shipped.reference, shipped.manifest, lambda done, total: seen.append((done, total))
+    )
     folder = materialise(shipped.store, shipped.manifest)
 
     assert (folder / "model.gguf").read_bytes() == BIG
@@ -159,9 +164,7 @@ def test_a_broken_stream_goes_on_where_it_broke(shipped: Shipped) -> None:
 
 def test_a_stream_that_brings_nothing_ends_the_pull_and_the_next_one_resumes(shipped: Shipped, tmp_path: Path) -> None:
     with pytest.raises(RegistryUnreachable):
-        shipped.store.fetch(
-            Watched(shipped.source, break_after=[70_000, 0]), shipped.reference, shipped.manifest
-        )
+        shipped.store.fetch(Watched(shipped.source, break_after=[70_000, 0]), shipped.reference, shipped.manifest)
     assert [Path(name).suffix for name in files_in(tmp_path)] == [".partial"]
     watched = Watched(shipped.source)
 
@@ -297,3 +300,40 @@ def test_discarding_a_model_removes_what_no_other_needs(tmp_path: Path) -> None:
     assert not other.store.blob_path(other.manifest.layers[2].digest).exists()
     one.store.discard(one.manifest)
     assert files_in(tmp_path) == []
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A real file system of two mebibytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, text=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"no file system may be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_real_full_disk_is_one_sentence_with_nothing_left(tmp_path: Path, tiny_disk: Path) -> None:
+    rows = [("token_embd.weight", (64, 16384)), ("blk.0.attn_q.weight", (64, 16384))]
+    shipped = Shipped(tmp_path / "elsewhere", weights.gguf_parcel(weights.gguf(tensors=rows)))
+
+    for reserve_bytes in (0, -(2**30)):
+        with pytest.raises(DiskFull):
+            Store(tiny_disk, reserve_bytes=reserve_bytes).fetch(shipped.source, shipped.reference, shipped.manifest)
+
+        assert files_in(tiny_disk) == []
+
+
+def test_an_archive_that_does_not_fit_leaves_no_half_folder(tmp_path: Path, tiny_disk: Path) -> None:
+    parcel = weights.tarred_parcel([("config.json", weights.config_json()), ("tokenizer.json", b"x" * 1_200_000)])
+    shipped = Shipped(tmp_path / "elsewhere", parcel)
+    store = Store(tiny_disk, reserve_bytes=0)
+    store.fetch(shipped.source, shipped.reference, shipped.manifest)
+
+    with pytest.raises(DiskFull):
+        materialise(store, shipped.manifest)
+
+    assert list((tiny_disk / "models").iterdir()) == []

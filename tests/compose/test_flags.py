@@ -25,9 +25,9 @@ def test_flags_come_in_long_form_and_sorted():
 
 
 def test_negative_numbers_are_values():
-    assert flags_of("--presence-penalty", "-1.5", "--repeat-last-n -1") == {
+    assert flags_of("--presence-penalty", "-1.5", "--reasoning-budget -1") == {
         "--presence-penalty": "-1.5",
-        "--repeat-last-n": "-1",
+        "--reasoning-budget": "-1",
     }
 
 

@@ -170,8 +170,8 @@ def test_the_callers_name_wins_over_the_files():
 
 
 def test_two_models_never_answer_to_one_name():
-    text = "name: demo\nmodels:\n  a: {model: ai/x, name: chat}\n  b: {model: ai/y, name: chat}\n  c: {model: ai/z, name: demo/d}\n"
-    text += "  d: ai/w\n"
+    text = "name: demo\nmodels:\n  a: {model: ai/x, name: chat}\n  b: {model: ai/y, name: chat}\n"
+    text += "  c: {model: ai/z, name: demo/d}\n  d: ai/w\n"
 
     assert set(problems_of(text)) == {"models.b.name", "models.d.name"}
 

@@ -20,53 +20,95 @@ def locks(tmp_path: Path) -> list[Path]:
     return made
 
 
-def test_an_environment_is_made_and_stamped_and_used_again(tmp_path: Path, locks: list[Path]) -> None:
+class Builder:
+    """Makes environments in no time, and may be interrupted."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+        self.is_interrupted = False
+
+    def __call__(self, environment: Path, locks: list[Path]) -> Path:
+        return manage.ensure_environment(environment, locks, create=self.create, install=self.install)
+
+    def create(self, environment: Path) -> None:
+        self.done.append("create")
+        (environment / "bin").mkdir(parents=True)
+        (environment / "bin" / "python").touch()
+
+    def install(self, python: Path, lock: Path) -> None:
+        self.done.append(f"install {lock.name}")
+        if self.is_interrupted:
+            raise KeyboardInterrupt
+
+
+def test_a_real_environment_is_made_once_and_recognized_from_inside(tmp_path: Path, locks: list[Path]) -> None:
     environment = tmp_path / "venv"
 
     python = manage.ensure_environment(environment, locks[:1])
-    made_at = (environment / "pyvenv.cfg").stat().st_mtime_ns
-    again = manage.ensure_environment(environment, locks[:1])
 
-    assert python == again
-    prefix = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
-    assert Path(prefix.stdout.strip()) == environment
-    assert (environment / "pyvenv.cfg").stat().st_mtime_ns == made_at
-    assert manage.is_ready(environment, locks[:1])
+    inside = subprocess.run([python, "-c", "import sys; print(sys.prefix)"], capture_output=True, text=True, check=True)
+    assert manage.is_ready(Path(inside.stdout.strip()), locks[:1])
     assert not manage.is_ready(environment, locks)
+    # pip refuses what has no hash, and then nothing says that the environment is complete.
+    unhashed = tmp_path / "unhashed.lock"
+    unhashed.write_text("six==1.17.0\n")
+    with pytest.raises(manage.SetupFailed, match="could not be installed"):
+        manage.ensure_environment(environment, [*locks[:1], unhashed])
+    assert not manage.is_ready(environment, locks[:1])
+
+
+def test_a_complete_environment_is_used_as_it_is(tmp_path: Path, locks: list[Path]) -> None:
+    build = Builder()
+
+    build(tmp_path / "venv", locks[:1])
+    build(tmp_path / "venv", locks[:1])
+
+    assert build.done == ["create", "install requirements.lock"]
 
 
 def test_the_test_packages_are_added_in_place_and_serve_both_doors(tmp_path: Path, locks: list[Path]) -> None:
-    environment = tmp_path / "venv"
-    manage.ensure_environment(environment, locks[:1])
-    (environment / "kept").touch()
+    build = Builder()
+    build(tmp_path / "venv", locks[:1])
 
-    manage.ensure_environment(environment, locks)
+    build(tmp_path / "venv", locks)
+    build(tmp_path / "venv", locks[:1])
 
-    assert (environment / "kept").exists()
-    assert manage.is_ready(environment, locks)
-    assert manage.is_ready(environment, locks[:1])
+    assert build.done == ["create", "install requirements.lock", "install requirements-test.lock"]
 
 
-def test_an_interrupted_or_outdated_environment_is_made_anew(tmp_path: Path, locks: list[Path]) -> None:
-    environment = tmp_path / "venv"
-    manage.ensure_environment(environment, locks[:1])
+def test_an_interrupted_installation_is_begun_again_from_nothing(tmp_path: Path, locks: list[Path]) -> None:
+    build = Builder()
+    build.is_interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "venv", locks[:1])
+    (tmp_path / "venv" / "half-installed").touch()
 
-    for spoil in (lambda: (environment / manage.STAMP).unlink(), lambda: locks[0].write_text("# other\n")):
-        (environment / "left").touch()
-        spoil()
-        manage.ensure_environment(environment, locks[:1])
+    build.is_interrupted = False
+    build(tmp_path / "venv", locks[:1])
 
-        assert not (environment / "left").exists()
-        assert manage.is_ready(environment, locks[:1])
+    assert build.done == ["create", "install requirements.lock"] * 2
+    assert not (tmp_path / "venv" / "half-installed").exists()
+    assert manage.is_ready(tmp_path / "venv", locks[:1])
 
 
-def test_a_package_without_its_hash_is_not_installed_and_leaves_no_stamp(tmp_path: Path, locks: list[Path]) -> None:
-    locks[0].write_text("six==1.17.0\n")
-
-    with pytest.raises(manage.SetupFailed, match="could not be installed"):
-        manage.ensure_environment(tmp_path / "venv", locks[:1])
+def test_an_interrupted_addition_is_begun_again_from_nothing(tmp_path: Path, locks: list[Path]) -> None:
+    build = Builder()
+    build(tmp_path / "venv", locks[:1])
+    build.is_interrupted = True
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path / "venv", locks)
 
     assert not manage.is_ready(tmp_path / "venv", locks[:1])
+
+
+def test_other_locks_mean_another_environment(tmp_path: Path, locks: list[Path]) -> None:
+    build = Builder()
+    build(tmp_path / "venv", locks[:1])
+
+    locks[0].write_text("# other\n")
+    build(tmp_path / "venv", locks[:1])
+
+    assert build.done == ["create", "install requirements.lock"] * 2
 
 
 def test_every_locked_package_has_hashes_and_no_lock_names_an_index() -> None:

@@ -1,4 +1,4 @@
-"""What starting an instance asks of a Docker Engine, against a small Engine of the test's own and against a real one."""
+"""What starting an instance asks of a Docker Engine, against an Engine of the test's own and a real one."""
 
 import http.server
 import io

@@ -113,7 +113,7 @@ def test_ports_are_the_asked_then_the_remembered_then_the_usual_then_the_next_fr
 
 @pytest.mark.parametrize(("console", "gateway"), [(8400, None), (None, 8400), (9000, 9000)])
 def test_a_port_that_was_asked_for_is_used_or_refused(console: int | None, gateway: int | None) -> None:
-    with pytest.raises(InstanceError, match="--(console|gateway)-port"):
+    with pytest.raises(InstanceError, match=r"--(console|gateway)-port"):
         ports.pick(console=console, gateway=gateway, free=lambda port: port != 8400)
 
 

@@ -19,6 +19,7 @@ from moorage.artifacts.cursor import chunks_of
 from moorage.artifacts.errors import (
     CredentialNotFound,
     DigestMismatch,
+    DiskFull,
     HeaderRefused,
     InvalidCredential,
     InvalidReference,
@@ -84,11 +85,11 @@ def pull(*, artifact: Artifact, progress: Progress = no_progress, store: Store |
             return store.model_path(described.digest)
         store.fetch(source, pinned, described, progress)
         try:
-            _check_again(store, described, artifact.model_facts)
+            _check_again(store, artifact)
             return materialise(store, described)
         except FileNotFoundError:
             continue
-        except (DigestMismatch, HeaderRefused, UnsupportedArtifact):
+        except (DigestMismatch, DiskFull, HeaderRefused, UnsupportedArtifact):
             store.discard(described)
             raise
     raise RegistryUnreachable(f"The model {artifact.reference} was removed while it was pulled. Try again.")
@@ -178,13 +179,22 @@ def describe(
     return described, facts
 
 
-def _check_again(store: Store, described: ArtifactManifest, promised: ModelFacts) -> None:
+def _check_again(store: Store, artifact: Artifact) -> None:
+    """Read the headers from the verified bytes and compare them with what the registry showed before the pull."""
+
     @contextmanager
     def open_layer(layer: Layer) -> Iterator[Iterator[bytes]]:
         with store.blob_path(layer.digest).open("rb") as file:
             yield chunks_of(file)
 
-    if inspection.inspect(described, open_layer) != promised:
-        raise DigestMismatch(
-            "The registry showed another header when the model was resolved than the one it sent. Nothing was kept."
-        )
+    facts = inspection.inspect(artifact.model_manifest, open_layer)
+    if facts == artifact.model_facts:
+        return
+    tag = references.parse(artifact.reference).tag
+    if tag is not None:
+        quantization.check_promise(tag, facts)
+    # These facts are proven, the stored ones were only shown: whoever tries again decides on the right ones.
+    Artifact.objects.filter(pk=artifact.pk).update(facts=facts.to_json())
+    raise DigestMismatch(
+        "The registry showed another header when the model was resolved than the one it sent. Nothing was kept; try again."
+    )

@@ -91,7 +91,8 @@ def _opened(path: Path, what: object) -> Iterator[BinaryIO]:
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise ArtifactNotFound(f"The model {what} is incomplete in the catalogue. Pack it again.") from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise ArtifactNotFound(f"The model {what} has something that is not a file. Pack it again.")
     with os.fdopen(number, "rb") as file:
-        if not stat.S_ISREG(os.fstat(number).st_mode):
-            raise ArtifactNotFound(f"The model {what} has something that is not a file. Pack it again.")
         yield file

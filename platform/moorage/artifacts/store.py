@@ -169,23 +169,22 @@ class Store:
         1. Hash what is already there. 2. Ask for the rest. 3. Hash while writing, never past the size.
         4. On a broken stream go on a few times, as long as each attempt brings something. 5. Compare, sync.
         """
+        if partial.exists():
+            partial.chmod(0o644)
         with self._opener(partial, "r+b" if partial.exists() else "w+b") as file:
-            resumed = _Hashed.of(file, wanted.size_bytes)
-            hashed, began_with = resumed, resumed.size
-            breaks = 0
+            hashed = _Hashed()
+            hashed.begin_with(file, wanted.size_bytes)
+            began_with, breaks = hashed.size, 0
             while hashed.size < wanted.size_bytes:
                 before = hashed.size
                 try:
-                    hashed = self._append(source, reference, wanted, file, hashed, progress)
+                    self._append(source, reference, wanted, file, hashed, progress)
                 except RegistryUnreachable:
                     breaks += 1
-                    hashed = _Hashed.of(file, wanted.size_bytes)
                     if breaks > MAX_BREAKS or hashed.size <= before:
                         os.fsync(file.fileno())
                         raise
-                else:
-                    break
-            if hashed.size == wanted.size_bytes and hashed.digest == wanted.digest:
+            if hashed.digest == wanted.digest:
                 os.fsync(file.fileno())
                 return True
         if began_with:
@@ -202,14 +201,14 @@ class Store:
         file: BinaryIO,
         hashed: "_Hashed",
         progress: Callable[[int], None],
-    ) -> "_Hashed":
+    ) -> None:
+        """Ask for what is missing and write it; `hashed` is in step with the file also when this raises."""
         with source.open_blob(reference, wanted, hashed.size) as stream:
             if stream.offset != hashed.size:
                 # The source cannot go on where we are; begin where it does, and only the beginning makes sense.
                 if stream.offset != 0:
                     raise DigestMismatch(f"The registry sends another part of {reference} than it was asked for.")
-                hashed = _Hashed()
-                file.truncate(0)
+                hashed.begin_anew(file)
             file.seek(hashed.size)
             for chunk in stream.chunks:
                 if hashed.size + len(chunk) > wanted.size_bytes:
@@ -219,7 +218,6 @@ class Store:
                 progress(hashed.size)
         if hashed.size < wanted.size_bytes:
             raise RegistryUnreachable(f"A file of {reference} ended early. Try again.")
-        return hashed
 
 
 class _Hashed:
@@ -229,18 +227,6 @@ class _Hashed:
         self._hash = hashlib.sha256()
         self.size = 0
 
-    @classmethod
-    def of(cls, file: BinaryIO, most: int) -> "_Hashed":
-        """The hash of what a partial file holds; a file that is too long counts as empty and is emptied."""
-        hashed = cls()
-        file.seek(0)
-        while chunk := file.read(1024 * 1024):
-            hashed.add(chunk)
-            if hashed.size > most:
-                file.truncate(0)
-                return cls()
-        return hashed
-
     @property
     def digest(self) -> str:
         return "sha256:" + self._hash.hexdigest()
@@ -248,6 +234,20 @@ class _Hashed:
     def add(self, chunk: bytes) -> None:
         self._hash.update(chunk)
         self.size += len(chunk)
+
+    def begin_with(self, file: BinaryIO, most: int) -> None:
+        """Take in what a partial file holds; one that is too long is emptied."""
+        file.seek(0)
+        while chunk := file.read(1024 * 1024):
+            self.add(chunk)
+            if self.size > most:
+                self.begin_anew(file)
+                return
+
+    def begin_anew(self, file: BinaryIO) -> None:
+        """Empty the file and the hash."""
+        file.truncate(0)
+        self._hash, self.size = hashlib.sha256(), 0
 
 
 def remove_folder(folder: Path) -> None:

@@ -124,7 +124,7 @@ def _asked_to_wait(response: requests.Response, attempt: int) -> float | None:
     """Seconds to wait before asking again; None if the answer is an answer."""
     after = response.headers.get("Retry-After", "")
     if response.status_code == 429 or (response.status_code == 503 and after):
-        seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 6 else 2**attempt
+        seconds = int(after) if after.isascii() and after.isdigit() and len(after) < 10 else 2**attempt
         return float(min(seconds, MAX_RETRY_AFTER_SECONDS))
     return None
 

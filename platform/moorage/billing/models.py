@@ -380,3 +380,26 @@ class ProviderCustomer(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "provider"], name="provider_customer_once"),
         ]
+
+
+class BankTransfer(models.Model):
+    """An invoice that is paid by bank transfer: what we wait for, and whether it came."""
+
+    id = models.BigAutoField(primary_key=True)
+    #: What the customer writes on the transfer: the invoice's number.
+    reference = models.CharField(max_length=40, unique=True)
+    invoice_id = models.CharField(max_length=40, unique=True)
+    customer_reference = models.CharField(max_length=120)
+    currency = models.CharField(max_length=3)
+    total_cents = models.BigIntegerField()
+    statement_sha256 = models.CharField(max_length=64)
+    paid_at = models.DateTimeField(null=True)
+    voided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "bank_transfer"
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(paid_at=None) | models.Q(voided_at=None), name="bank_transfer_ends_once"
+            ),
+        ]

@@ -9,6 +9,7 @@ from moorage.compose import duration
 from moorage.compose.problems import Position, Report, join, shown
 from moorage.compose.yaml_nodes import Entry, Mapping, Node, Scalar, Sequence
 
+_REMOVE = "There is no key {} here. Remove it."
 _DIGITS = re.compile(r"-?[0-9]{1,12}")
 
 
@@ -105,7 +106,7 @@ def refuse(
     key: str, entry: Entry, known: Iterable[str], path: str, report: Report, hints: Table[str, str] | None = None
 ) -> None:
     """Report one key that is not known here."""
-    message = "" if report.is_full else _unknown_key(key, known, hints or {})
+    message = _REMOVE.format(shown(key)) if report.is_long else _unknown_key(key, known, hints or {})
     report.error(join(path, key), entry.key_at, message)
 
 
@@ -118,5 +119,5 @@ def _unknown_key(key: str, known: Iterable[str], hints: Table[str, str]) -> str:
     if near:
         return f"There is no key {shown(key)} here. Did you mean {near[0]}?"
     if len(names) > 12:
-        return f"There is no key {shown(key)} here. Remove it."
+        return _REMOVE.format(shown(key))
     return f"There is no key {shown(key)} here. Remove it; the keys are {', '.join(names)}."

@@ -92,8 +92,13 @@ class Report:
         return self._failed
 
     @property
+    def is_long(self) -> bool:
+        """Whether so much is wrong that searching for nearest spellings is not worth its time any more."""
+        return len(self._problems) >= MAX_PROBLEMS // 4
+
+    @property
     def is_full(self) -> bool:
-        """Whether further problems are only counted, so that nobody need think up a sentence for them."""
+        """Whether further problems are only counted."""
         return len(self._problems) >= MAX_PROBLEMS
 
     @property

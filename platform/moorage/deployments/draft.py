@@ -13,7 +13,7 @@ from typing import Any
 from moorage import compose
 from moorage.accounts.models import Organization
 from moorage.artifacts import services as artifacts
-from moorage.compose import environment, problems
+from moorage.compose import problems
 from moorage.compose.spec import Spec
 from moorage.deployments.errors import InvalidName
 from moorage.deployments.pins import Pin, pin
@@ -56,7 +56,7 @@ def draft(*, organization: Organization, name: str, compose_text: str, variables
     if not _NAME.fullmatch(name):
         raise InvalidName(param="name")
     parsed = compose.parse(compose_text, variables=variables, deployment_name=name)
-    names = environment.served_names(parsed.spec, name)
+    names = compose.served_names(parsed.spec, name)
     lines = dict(parsed.lines)
     found: list[problems.Problem] = []
     pins: list[Pin] = []

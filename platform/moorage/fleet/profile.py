@@ -79,7 +79,7 @@ def expected(spec: ContainerSpec, *, uid: int, facts: EngineFacts) -> Document:
         "NanoCpus": spec.cpu_millis * 1_000_000,
         "PidsLimit": spec.pids_limit,
         "ShmSize": _shm_bytes(spec),
-        "Tmpfs": _tmpfs(spec),
+        "Tmpfs": _tmpfs(spec, uid=uid),
         "Ulimits": [
             {"Name": "core", "Soft": 0, "Hard": 0},
             {"Name": "nofile", "Soft": 4096, "Hard": 4096},
@@ -185,12 +185,12 @@ def _shm_bytes(spec: ContainerSpec) -> int:
     return 64 * MIB if spec.engine is Engine.LLAMACPP else max(256 * MIB, spec.memory_bytes // 8)
 
 
-def _tmpfs(spec: ContainerSpec) -> dict[str, str]:
-    home = "rw,noexec,nosuid,nodev,size=64m,mode=1777"
-    if spec.engine is Engine.VLLM:
-        # vLLM compiles small libraries into its cache and loads them from there.
-        home = "rw,exec,nosuid,nodev,size=1g,mode=1777"
-    return {"/tmp": "rw,noexec,nosuid,nodev,size=256m,mode=1777", HOME: home}  # noqa: S108 - inside the container
+def _tmpfs(spec: ContainerSpec, *, uid: int) -> dict[str, str]:
+    """Scratch space of the runner alone. The owner is named because Docker gives a working directory to root."""
+    own = f"nosuid,nodev,uid={uid},gid={uid},mode=0700"
+    # vLLM compiles small libraries into its cache and loads them from there.
+    home = f"rw,exec,{own},size=1g" if spec.engine is Engine.VLLM else f"rw,noexec,{own},size=64m"
+    return {"/tmp": f"rw,noexec,{own},size=256m", HOME: home}  # noqa: S108 - inside the container
 
 
 def _device_requests(spec: ContainerSpec) -> list[Document]:

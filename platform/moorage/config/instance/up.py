@@ -134,7 +134,6 @@ def _start(
         )
 
     with progress.step("Processes"):
-        _stop_engines(variables)  # Engines that a killed instance left behind belong to no running worker.
         programs = platform_programs(
             python=sys.executable, ports=chosen, run_directory=str(place.run), answers=_answers
         )

@@ -1,0 +1,186 @@
+"""What an administrator asks across organizations: the month of each, invoices to review, the price list, and
+everything that waits for a person. Further down (lines, requests) it goes through queries.py."""
+
+import dataclasses
+import datetime as dt
+
+from django.db.models import Count, Min, QuerySet, Sum
+
+from moorage.accounts.models import Organization
+from moorage.billing import prices
+from moorage.billing.errors import InvoiceNotFound
+from moorage.billing.models import (
+    BillingMonth,
+    Invoice,
+    InvoiceStatus,
+    OutboxMessage,
+    Price,
+    RatedUsage,
+    UnratedUsage,
+    WebhookEvent,
+)
+from moorage.kernel.clock import Period
+from moorage.metering import queries as metering
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationMonth:
+    """One organization in one month. Usage counts what ended in the month, the amount what is charged in it."""
+
+    organization: Organization
+    usage: metering.Usage
+    amount_pico: int
+    #: Measured facts of the month without a price, in no amount.
+    unpriced: int
+    #: None while the month is running, or when there is nothing to charge.
+    invoice: Invoice | None
+    #: Why the month is not closed although it is due.
+    held_reason: str
+
+
+def organizations_of_month(period: Period) -> tuple[OrganizationMonth, ...]:
+    """Every organization with its month, the highest amount first."""
+    usage = {one.group: one for one in metering.usage_by_organization(start=period.start, end=period.end)}
+    amounts = dict(
+        RatedUsage.objects.filter(period_start=period.start)
+        .order_by()
+        .values_list("organization_id")
+        .annotate(pico=Sum("amount_pico"))
+    )
+    unpriced = dict(
+        UnratedUsage.objects.unpriced()
+        .filter(ended_at__gte=period.start, ended_at__lt=period.end)
+        .order_by()
+        .values_list("organization_id")
+        .annotate(count=Count("*"))
+    )
+    found = Invoice.objects.filter(statement__period_start=period.start).select_related("statement")
+    invoices = {invoice.organization_id: invoice for invoice in found}
+    held = dict(
+        BillingMonth.objects.filter(period_start=period.start, closed_at=None).values_list("organization_id", "held_reason")
+    )
+    months = (
+        OrganizationMonth(
+            organization=organization,
+            usage=usage.get(organization.id, metering.Usage(group=organization.id)),
+            amount_pico=int(amounts.get(organization.id, 0)),
+            unpriced=unpriced.get(organization.id, 0),
+            invoice=invoices.get(organization.id),
+            held_reason=held.get(organization.id, ""),
+        )
+        for organization in Organization.objects.order_by("name", "id")
+    )
+    return tuple(sorted(months, key=lambda month: -month.amount_pico))
+
+
+def review_queue() -> QuerySet[Invoice]:
+    """Invoices that wait for an administrator, the oldest first; ``reason`` says why."""
+    waiting = Invoice.objects.filter(status=InvoiceStatus.IN_REVIEW)
+    return waiting.select_related("organization", "statement").order_by("created_at", "id")
+
+
+def all_invoices(*, period: Period | None = None, status: InvoiceStatus | None = None) -> QuerySet[Invoice]:
+    """Invoices of all organizations, newest first."""
+    found = Invoice.objects.select_related("organization", "statement").order_by("-created_at", "-id")
+    if period is not None:
+        found = found.filter(statement__period_start=period.start)
+    return found if status is None else found.filter(status=status)
+
+
+def any_invoice(invoice_id: str) -> Invoice:
+    """One invoice, whoever's. For administrators alone. Raises InvoiceNotFound."""
+    found = Invoice.objects.select_related("organization", "statement").filter(pk=invoice_id).first()
+    if found is None:
+        raise InvoiceNotFound
+    return found
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PriceEntry:
+    """The prices of one meter and model over time."""
+
+    meter: str
+    model: str
+    #: None where the only prices begin later.
+    in_force: Price | None
+    #: What will follow, the next first.
+    upcoming: tuple[Price, ...]
+    #: What was in force before, the last first.
+    history: tuple[Price, ...]
+
+    @property
+    def text(self) -> str:
+        """The price in force, as people write it; empty where there is none."""
+        return prices.text(self.meter, self.in_force.pico_per_unit) if self.in_force else ""
+
+    @property
+    def unit(self) -> str:
+        """What it is the price of."""
+        return prices.unit(self.meter)
+
+
+def price_list(*, now: dt.datetime) -> tuple[PriceEntry, ...]:
+    """Every meter and model that has a price, with its history."""
+    grouped: dict[tuple[str, str], list[Price]] = {}
+    for price in Price.objects.order_by("valid_from", "id"):
+        grouped.setdefault((price.meter, price.model), []).append(price)
+    entries = []
+    for (meter, model), rows in sorted(grouped.items()):
+        begun = [row for row in rows if row.valid_from <= now]
+        entries.append(
+            PriceEntry(
+                meter=meter,
+                model=model,
+                in_force=begun[-1] if begun else None,
+                upcoming=tuple(row for row in rows if row.valid_from > now),
+                history=tuple(reversed(begun[:-1])),
+            )
+        )
+    return tuple(entries)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class UnpricedUsage:
+    """Usage that nobody has set a price for: charged to nobody until somebody does."""
+
+    organization_id: str
+    meter: str
+    model: str
+    count: int
+    since: dt.datetime
+
+
+def unpriced_usage() -> tuple[UnpricedUsage, ...]:
+    """All usage without a price, the oldest first."""
+    rows = (
+        UnratedUsage.objects.unpriced()
+        .order_by()
+        .values("organization_id", "unpriced_meter", "unpriced_model")
+        .annotate(count=Count("*"), since=Min("ended_at"))
+    )
+    found = (
+        UnpricedUsage(
+            organization_id=row["organization_id"],
+            meter=row["unpriced_meter"],
+            model=row["unpriced_model"],
+            count=row["count"],
+            since=row["since"],
+        )
+        for row in rows
+    )
+    return tuple(sorted(found, key=lambda one: (one.since, one.organization_id, one.meter)))
+
+
+def held_months() -> QuerySet[BillingMonth]:
+    """Months that are due and not closed, with the reason."""
+    return BillingMonth.objects.filter(closed_at=None).exclude(held_reason="").order_by("period_start", "id")
+
+
+def parked_messages() -> QuerySet[OutboxMessage]:
+    """What the provider refused for good, the oldest first."""
+    return OutboxMessage.objects.filter(sent_at=None).exclude(parked_at=None).order_by("parked_at", "id")
+
+
+def failing_webhooks() -> QuerySet[WebhookEvent]:
+    """Events that could not be applied yet, the oldest first."""
+    return WebhookEvent.objects.filter(applied_at=None).exclude(last_error="").order_by("received_at", "id")
