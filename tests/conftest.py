@@ -26,6 +26,12 @@ END_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
     " WHERE datname = current_database() AND pid <> pg_backend_pid()"
 )
+#: What a process that a test starts inherits: paths and the broker, nothing of the tests' own switches.
+ROOT_ENVIRONMENT = {
+    name: os.environ[name]
+    for name in ("PATH", "HOME", "LANG", "TMPDIR", "BROKER_URL", "MOORAGE_SECRET_KEY", "LD_LIBRARY_PATH")
+    if name in os.environ
+}
 REQUIRED = frozenset(part.strip() for part in os.environ.get("MOORAGE_TEST_REQUIRE", "").split(",") if part.strip())
 
 

@@ -34,6 +34,21 @@ def test_a_gguf_model_of_version_01_gets_customary_names() -> None:
         ("LICENSE", Role.LICENSE),
     ]
     assert facts.architecture == "llama"
+    assert (read.entry_path, read.projector_path, read.template_path) == ("model.gguf", "", "")
+
+
+def test_a_projector_and_a_template_are_found_by_their_role() -> None:
+    projector = weights.gguf({"general.architecture": weights.string("clip")})
+
+    read, facts = described(gguf_parcel().add("mmproj", projector).add("chat.template.jinja", b"{{ messages }}"))
+
+    assert (read.entry_path, read.projector_path) == ("model.gguf", "mmproj.gguf")
+    assert read.template_path == "chat_template.jinja"
+    assert facts.projector_bytes == 8704
+    with pytest.raises(HeaderRefused, match="not a file of the architecture clip"):
+        described(gguf_parcel().add("mmproj", weights.gguf()))
+    with pytest.raises(HeaderRefused, match="belongs to a GGUF model"):
+        described(safetensors_parcel().add("mmproj", projector, "mmproj.gguf"))
 
 
 def test_a_safetensors_model_of_version_02_keeps_its_paths() -> None:

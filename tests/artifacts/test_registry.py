@@ -91,7 +91,7 @@ def test_basic_authentication_goes_to_the_registry_itself() -> None:
     with serving(answer) as registry:
         assert resolve(source(registry, credential=ALICE), registry).content == MANIFEST
 
-        with pytest.raises(RegistryDenied, match="Add a credential"):
+        with pytest.raises(RegistryDenied, match="add a credential"):
             resolve(source(registry), registry)
 
 
@@ -230,10 +230,12 @@ def test_a_resumed_blob_is_asked_for_by_range() -> None:
         span = f"bytes {start}-{len(BLOB) - 1}/{len(BLOB)}"
         return Answer(status=206, body=BLOB[start:], headers={"Content-Range": span})
 
-    with serving(ranged) as registry:
-        with source(registry).open_blob(reference.parse(f"{registry.host}/a/b"), DESCRIPTOR, 1000) as stream:
-            assert stream.offset == 1000
-            assert b"".join(stream.chunks) == BLOB[1000:]
+    with (
+        serving(ranged) as registry,
+        source(registry).open_blob(reference.parse(f"{registry.host}/a/b"), DESCRIPTOR, 1000) as stream,
+    ):
+        assert stream.offset == 1000
+        assert b"".join(stream.chunks) == BLOB[1000:]
 
 
 @pytest.mark.parametrize("first", [Answer(status=200, body=BLOB), Answer(status=416)])
@@ -241,18 +243,22 @@ def test_a_registry_without_ranges_begins_at_the_beginning(first: Answer) -> Non
     def answer(asked: Asked) -> Answer:
         return first if "range" in asked.headers else Answer(body=BLOB)
 
-    with serving(answer) as registry:
-        with source(registry).open_blob(reference.parse(f"{registry.host}/a/b"), DESCRIPTOR, 1000) as stream:
-            assert stream.offset == 0
-            assert b"".join(stream.chunks) == BLOB
+    with (
+        serving(answer) as registry,
+        source(registry).open_blob(reference.parse(f"{registry.host}/a/b"), DESCRIPTOR, 1000) as stream,
+    ):
+        assert stream.offset == 0
+        assert b"".join(stream.chunks) == BLOB
 
 
 def test_an_endless_blob_is_cut_off_near_its_promised_size() -> None:
     small = Descriptor(digest=DESCRIPTOR.digest, size_bytes=10)
 
-    with serving(lambda asked: Answer(body=BLOB * 20)) as registry:
-        with source(registry).open_blob(reference.parse(f"{registry.host}/a/b"), small) as stream:
-            got = sum(len(chunk) for chunk in stream.chunks)
+    with (
+        serving(lambda asked: Answer(body=BLOB * 20)) as registry,
+        source(registry).open_blob(reference.parse(f"{registry.host}/a/b"), small) as stream,
+    ):
+        got = sum(len(chunk) for chunk in stream.chunks)
 
     assert got <= 10 + 256 * 1024
 

@@ -181,9 +181,11 @@ def test_a_refused_model_leaves_no_row_and_no_file(
 
 def test_an_unknown_model_a_broken_reference_and_an_unlisted_registry_are_told_apart(cast: Cast, settings: Any) -> None:
     organization = cast.alice.organization
-    with port(settings, weights.gguf_parcel()) as (_, running):
-        with pytest.raises(ArtifactNotFound, match="Check the name and the tag"):
-            services.resolve(organization=organization, reference=f"{running.host}/acme/tiny:unknown")
+    with (
+        port(settings, weights.gguf_parcel()) as (_, running),
+        pytest.raises(ArtifactNotFound, match="Check the name and the tag"),
+    ):
+        services.resolve(organization=organization, reference=f"{running.host}/acme/tiny:unknown")
     with pytest.raises(InvalidReference):
         services.resolve(organization=organization, reference="https://ghcr.io/acme/tiny")
     with pytest.raises(ArtifactNotFound, match="in the catalogue"):
@@ -194,7 +196,7 @@ def test_a_stored_credential_opens_the_registry_for_its_organization_only(cast: 
     with port(settings, weights.gguf_parcel()) as (made, running):
         made.basic = "Basic " + base64.b64encode(b"alice:open sesame").decode()
         written = f"{running.host}/acme/tiny"
-        with pytest.raises(RegistryDenied, match="Add a credential"):
+        with pytest.raises(RegistryDenied, match="add a credential"):
             services.resolve(organization=cast.alice.organization, reference=written)
         services.store_credential(
             organization=cast.alice.organization,

@@ -1,8 +1,11 @@
 """The store keeps only bytes that are what their digest says, resumes, and leaves nothing behind after a refusal."""
 
 import errno
+import json
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,13 +13,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pytest
+from django.conf import settings
 
-from moorage.artifacts import services
+from moorage.artifacts import reference, services
 from moorage.artifacts.errors import ArtifactNotFound, DigestMismatch, DiskFull, RegistryUnreachable
 from moorage.artifacts.manifest import ArtifactManifest, Descriptor
 from moorage.artifacts.materialise import materialise
 from moorage.artifacts.reference import Reference
 from moorage.artifacts.source import BlobStream
+from moorage.artifacts.source_layout import LayoutSource
 from moorage.artifacts.source_memory import MemorySource
 from moorage.artifacts.store import Store, open_unbuffered
 from tests.artifacts import weights
@@ -337,3 +342,44 @@ def test_an_archive_that_does_not_fit_leaves_no_half_folder(tmp_path: Path, tiny
         materialise(store, shipped.manifest)
 
     assert list((tiny_disk / "models").iterdir()) == []
+
+
+KILLED_WHILE_PULLING = """
+import json, os, signal, sys
+from pathlib import Path
+from moorage.artifacts import reference
+from moorage.artifacts.manifest import ArtifactManifest
+from moorage.artifacts.source_layout import LayoutSource
+from moorage.artifacts.store import Store
+
+def progress(done, total):
+    if done > 200_000:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+described = ArtifactManifest.from_json(json.loads(sys.argv[3]))
+Store(Path(sys.argv[1])).fetch(LayoutSource(Path(sys.argv[2])), reference.parse("catalog/harbour"), described, progress)
+"""
+
+
+def test_a_pull_that_is_killed_is_finished_by_the_next_one(tmp_path: Path) -> None:
+    catalogue = settings.REPOSITORY / "runners" / "demo" / "catalog"
+    source, wanted = LayoutSource(catalogue), reference.parse("catalog/harbour")
+    described, _ = services.describe(source, wanted, services.resolve_manifest(source, wanted))
+    argument = json.dumps(described.to_json())
+    environment = {**os.environ, "PYTHONPATH": str(settings.REPOSITORY / "platform")}
+
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED_WHILE_PULLING, str(tmp_path), str(catalogue), argument],
+        env=environment,
+        check=False,
+    )
+
+    assert killed.returncode == -signal.SIGKILL
+    partial = next(tmp_path.rglob("*.partial"))
+    assert partial.stat().st_size > 200_000
+    store, seen = Store(tmp_path), []
+    store.fetch(source, wanted, described, lambda done, total: seen.append(done))
+    assert seen[0] > 200_000
+    assert (materialise(store, described) / described.entry_path).stat().st_size == described.layers[0].size_bytes
+    assert not list(tmp_path.rglob("*.partial"))
+    assert list((tmp_path / "locks").iterdir()) == []

@@ -105,7 +105,8 @@ def registry_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         host = f"127.0.0.1:{chosen.getsockname()[1]}"
     settings = folder / "config.yml"
     settings.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {folder}}}}}\nhttp: {{addr: {host}}}\n"
+        "version: 0.1\nlog: {level: error}\n"
+        f"storage: {{filesystem: {{rootdirectory: {folder}}}}}\nhttp: {{addr: {host}}}\n"
     )
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", str(settings)], stdout=log, stderr=log)

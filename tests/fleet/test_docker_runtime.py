@@ -61,7 +61,7 @@ def hostile_image(docker_host: str, llamacpp_image: str) -> Iterator[str]:
         "USER 0",
     )
     try:
-        client.images.build(fileobj=io.BytesIO("\n".join(lines).encode()), tag=name, network_mode="none")
+        client.images.build(fileobj=io.BytesIO("\n".join(lines).encode()), tag=name, network_mode="none", rm=True, forcerm=True)
         yield name
         client.images.remove(name)
     finally:
@@ -157,7 +157,7 @@ def test_a_container_that_is_not_what_was_asked_for_never_runs(
     client = docker.DockerClient(base_url=docker_host, timeout=60)
     name = f"moorage/tests-volume:{secrets.token_hex(4)}"
     body = f"FROM {llamacpp_image}\nVOLUME /extra\n"
-    client.images.build(fileobj=io.BytesIO(body.encode()), tag=name, network_mode="none")
+    client.images.build(fileobj=io.BytesIO(body.encode()), tag=name, network_mode="none", rm=True, forcerm=True)
     hostile = harnesses.docker(harness.root, address=docker_host, images={Engine.LLAMACPP: name})
     spec = hostile.spec(script="touch /run/moorage/ran")
     try:
@@ -177,7 +177,7 @@ def test_a_container_that_was_changed_behind_our_back_is_removed_when_adopted(
     spec = harness.spec()
     harness.runtime.ensure(spec)
     client = docker.APIClient(base_url=docker_host, timeout=20)
-    client.update_container(spec.name, pids_limit=-1, mem_limit="1g", memswap_limit="1g")
+    client.update_container(spec.name, mem_limit="1g", memswap_limit="1g")
     client.close()
 
     with pytest.raises(ProfileMismatch, match=r"HostConfig\.Memory"):

@@ -19,6 +19,7 @@ from tests.fleet import harnesses
 from tests.fleet.runners import Harness, write_end
 from tests.waiting import wait_until
 
+PLATFORM = Path(process_shim.__file__).parents[2]
 WORKER = """
 import pickle, sys
 from pathlib import Path
@@ -44,7 +45,8 @@ def test_a_runner_and_its_exit_code_outlive_the_worker(harness: Harness) -> None
     spec = harness.spec()
     worker = [sys.executable, "-c", WORKER, harness.instance, str(harness.root / "processes"), pickle.dumps(spec).hex()]
 
-    said = subprocess.run(worker, capture_output=True, text=True, check=True, timeout=60).stdout
+    environment = os.environ | {"PYTHONPATH": str(PLATFORM)}
+    said = subprocess.run(worker, env=environment, capture_output=True, text=True, check=True, timeout=60).stdout
 
     assert said.strip() == "running"
     found = harness.runtime.inspect(spec.name)

@@ -34,6 +34,8 @@ def inspect(manifest: ArtifactManifest, open_layer: OpenLayer) -> ModelFacts:
         if len(projectors) > 1:
             raise HeaderRefused("The model has more than one projector.")
         return gguf_facts.facts_of(shards, projectors[0] if projectors else None)
+    if manifest.with_role(Role.PROJECTOR):
+        raise HeaderRefused("A projector belongs to a GGUF model, not to safetensors. Package the model again.")
     headers = {layer.file_path: _safetensors(layer, open_layer) for layer in manifest.with_role(Role.WEIGHTS)}
     config = files.parsed.get(safetensors_facts.CONFIG)
     if config is None:

@@ -105,6 +105,21 @@ class ArtifactManifest:
         """The layers of one role, in the manifest's order."""
         return tuple(layer for layer in self.layers if layer.role is role)
 
+    @property
+    def entry_path(self) -> str:
+        """What an engine opens, relative to the model's folder: the first GGUF file; "" for the folder itself."""
+        return self.with_role(Role.WEIGHTS)[0].file_path if self.format == "gguf" else ""
+
+    @property
+    def projector_path(self) -> str:
+        """The multimodal projector's file, relative to the model's folder; "" without one."""
+        return next((layer.file_path for layer in self.with_role(Role.PROJECTOR)), "")
+
+    @property
+    def template_path(self) -> str:
+        """The file of the chat template that replaces the one in the weights; "" without one."""
+        return next((layer.file_path for layer in self.with_role(Role.TEMPLATE)), "")
+
     def to_json(self) -> dict[str, object]:
         """As a JSON object; `from_json` reads it back."""
         return {

@@ -5,16 +5,14 @@ from headers that were checked, so nothing here can overflow or be negative.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 from moorage.artifacts.facts import ModelFacts
-
-Engine = Literal["llama.cpp", "vllm"]
+from moorage.compose.spec import Driver
 
 # What the program holds before any model: measured resident size, rounded up.
-_PROGRAM_BYTES: dict[Engine, int] = {"llama.cpp": 64 * 1024**2, "vllm": 700 * 1024**2}
+_PROGRAM_BYTES: dict[Driver, int] = {"llamacpp": 64 * 1024**2, "vllm": 700 * 1024**2}
 # Tokens that are computed at once; the compute buffer grows with it.
-_BATCH: dict[Engine, int] = {"llama.cpp": 512, "vllm": 2048}
+_BATCH: dict[Driver, int] = {"llamacpp": 512, "vllm": 2048}
 _MARGIN_PERCENT = 10
 
 
@@ -33,7 +31,7 @@ class MemoryEstimate:
 
 
 def estimate(
-    facts: ModelFacts, *, context_size: int, parallel: int, engine: Engine, element_bytes: int = 2
+    facts: ModelFacts, *, context_size: int, parallel: int, engine: Driver, element_bytes: int = 2
 ) -> MemoryEstimate:
     """What serving needs with `parallel` requests of `context_size` tokens each.
 

@@ -108,7 +108,9 @@ def denied(host: str, has_credential: bool) -> RegistryDenied:
     """The sentence for a registry that said no."""
     if has_credential:
         return RegistryDenied(f"The registry {host} did not accept the stored credential. Store one that may read it.")
-    return RegistryDenied(f"The registry {host} asks for a login. Add a credential for {host} to the organization.")
+    return RegistryDenied(
+        f"The registry {host} asks for a login. Check the name, or add a credential for {host} to the organization."
+    )
 
 
 def is_realm_trusted(realm: str, host: str, *, with_credential: bool) -> bool:

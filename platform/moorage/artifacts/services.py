@@ -196,5 +196,5 @@ def _check_again(store: Store, artifact: Artifact) -> None:
     # These facts are proven, the stored ones were only shown: whoever tries again decides on the right ones.
     Artifact.objects.filter(pk=artifact.pk).update(facts=facts.to_json())
     raise DigestMismatch(
-        "The registry showed another header when the model was resolved than the one it sent. Nothing was kept; try again."
+        "The registry showed another header when the model was resolved than it sent. Nothing was kept; try again."
     )

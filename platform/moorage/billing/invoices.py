@@ -108,9 +108,7 @@ def settle_paid(*, invoice: Invoice, now: dt.datetime, reason: str) -> None:
     states.move(invoice, to=InvoiceStatus.PAID, reason=reason, paid_at=now)
     pico = invoice.total_cents * PICO_PER_CENT
     clearing = Account(f"{invoice.provider}_clearing")
-    _post(
-        invoice, "payment", now, (clearing, pico), (Account.BAD_DEBT if was_given_up else Account.RECEIVABLE, -pico)
-    )
+    _post(invoice, "payment", now, (clearing, pico), (Account.BAD_DEBT if was_given_up else Account.RECEIVABLE, -pico))
 
 
 @transaction.atomic
@@ -157,7 +155,8 @@ def _post(
         kind=kind,
         idempotency_key=f"invoice:{invoice.id}:{kind}",
         entries=[
-            Entry(account=account, organization_id=invoice.organization_id, pico=pico) for account, pico in (debit, credit)
+            Entry(account=account, organization_id=invoice.organization_id, pico=pico)
+            for account, pico in (debit, credit)
         ],
         effective_at=now,
         currency=invoice.currency,

@@ -63,9 +63,7 @@ class MemoryProvider:
         """The customer pays."""
         known = self.fetch_invoice(reference)
         assert known.status in {ProviderStatus.OPEN, ProviderStatus.UNCOLLECTIBLE}
-        self._invoices[reference] = dataclasses.replace(
-            known, status=ProviderStatus.PAID, paid_cents=known.total_cents
-        )
+        self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.PAID, paid_cents=known.total_cents)
 
     def give_up(self, reference: str) -> None:
         """The provider no longer expects the money."""

@@ -157,9 +157,7 @@ class StripeProvider:
 def _client(settings: StripeSettings) -> stripe.StripeClient:
     stripe.enable_telemetry = False
     base = settings.base_url
-    addresses: stripe.BaseAddresses = (
-        {"api": base, "connect": base, "files": base, "meter_events": base} if base else {}
-    )
+    addresses: Any = {"api": base, "connect": base, "files": base, "meter_events": base} if base else {}
     return stripe.StripeClient(
         settings.api_key,
         stripe_version=API_VERSION,

@@ -12,13 +12,13 @@ class PicoField(models.DecimalField):
 
     def from_db_value(self, value: object, _expression: object, _connection: object) -> int | None:
         """Decimal to int."""
-        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
+        return None if value is None else int(value)  # type: ignore[call-overload]
 
     def to_python(self, value: object) -> int | None:
         """Anything whole to int; floats are refused."""
         if isinstance(value, float):
             raise TypeError("money is a whole number of pico-units, not float")
-        return None if value is None else int(value)  # type: ignore[call-overload, no-any-return]
+        return None if value is None else int(value)  # type: ignore[call-overload]
 
     def get_prep_value(self, value: object) -> object:
         """int to Decimal for the driver."""

@@ -25,5 +25,3 @@ def configured() -> dict[str, PaymentProvider]:
 def is_live() -> bool:
     """Whether the Stripe key moves real money."""
     return "_live_" in (settings.STRIPE_API_KEY or "")
-
-

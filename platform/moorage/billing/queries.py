@@ -81,7 +81,9 @@ def frozen_text(*, organization: Organization, period: Period) -> str | None:
 
 def months(*, organization: Organization) -> tuple[Period, ...]:
     """The months that have a statement, frozen or running, newest first. The present one is always among them."""
-    starts = RatedUsage.objects.for_organization(organization).order_by().values_list("period_start", flat=True).distinct()
+    starts = (
+        RatedUsage.objects.for_organization(organization).order_by().values_list("period_start", flat=True).distinct()
+    )
     return tuple(sorted({Period.containing(start) for start in [*starts, clock.now()]}, reverse=True))
 
 
@@ -139,7 +141,7 @@ def line_sources(
                 ended_at=row.ended_at,
                 key_id=row.key_id,
                 quantity=row.quantity,
-                amount_pico=row.amount_pico,
+                amount_pico=int(row.amount_pico),
             )
             for row in page
         ),
@@ -161,7 +163,7 @@ class RatedRequest:
     @property
     def amount_pico(self) -> int:
         """What the request costs, exactly."""
-        return sum(line.amount_pico for line in self.lines)
+        return sum(int(line.amount_pico) for line in self.lines)
 
     @property
     def prices(self) -> tuple[Price, ...]:

@@ -197,8 +197,8 @@ def _store(lines: Sequence[RatedLine], closed: dict[str, set[dt.datetime]]) -> l
     months: set[tuple[str, dt.datetime]] = set()
     with connection.cursor() as cursor:
         cursor.execute(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS arriving_rated ON COMMIT DELETE ROWS AS"
-            f" SELECT {_COLUMNS} FROM rated_usage WITH NO DATA"  # noqa: S608
+            "CREATE TEMPORARY TABLE IF NOT EXISTS arriving_rated ON COMMIT DELETE ROWS AS"  # noqa: S608
+            f" SELECT {_COLUMNS} FROM rated_usage WITH NO DATA"
         )
         cursor.execute("DELETE FROM arriving_rated")
         with cursor.copy(f"COPY arriving_rated ({_COLUMNS}) FROM STDIN") as copy:
@@ -233,7 +233,10 @@ def _store(lines: Sequence[RatedLine], closed: dict[str, set[dt.datetime]]) -> l
         )
         rows = cursor.fetchall()
     BillingMonth.objects.bulk_create(
-        [BillingMonth(organization_id=organization_id, period_start=start) for organization_id, start in sorted(months)],
+        [
+            BillingMonth(organization_id=organization_id, period_start=start)
+            for organization_id, start in sorted(months)
+        ],
         ignore_conflicts=True,
     )
     return [

@@ -45,9 +45,7 @@ class NoPrice:
     meter: Meter
 
 
-def request_quantities(
-    *, input_tokens: int, cached_tokens: int, output_tokens: int
-) -> tuple[tuple[Meter, int], ...]:
+def request_quantities(*, input_tokens: int, cached_tokens: int, output_tokens: int) -> tuple[tuple[Meter, int], ...]:
     """What a request is charged for."""
     assert 0 <= cached_tokens <= input_tokens and output_tokens >= 0, "metering keeps the counts sane"
     return (

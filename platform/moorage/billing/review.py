@@ -57,7 +57,9 @@ def organizations_of_month(period: Period) -> tuple[OrganizationMonth, ...]:
     found = Invoice.objects.filter(statement__period_start=period.start).select_related("statement")
     invoices = {invoice.organization_id: invoice for invoice in found}
     held = dict(
-        BillingMonth.objects.filter(period_start=period.start, closed_at=None).values_list("organization_id", "held_reason")
+        BillingMonth.objects.filter(period_start=period.start, closed_at=None).values_list(
+            "organization_id", "held_reason"
+        )
     )
     months = (
         OrganizationMonth(

@@ -172,7 +172,20 @@ def as_csv(statement: Statement) -> str:
             )
         )
     writer.writerow(
-        [str(statement.period), "", "", "", "", "total", "", "", "", _amount(statement.total_pico), statement.currency, ""]
+        [
+            str(statement.period),
+            "",
+            "",
+            "",
+            "",
+            "total",
+            "",
+            "",
+            "",
+            _amount(statement.total_pico),
+            statement.currency,
+            "",
+        ]
     )
     return out.getvalue()
 

@@ -98,9 +98,7 @@ def ask_for_open(*, available: Mapping[str, PaymentProvider], now: dt.datetime, 
         asked += 1
         Invoice.objects.filter(pk=invoice.pk).update(checked_at=now)
         try:
-            provider_state.apply(
-                provider.fetch_invoice(invoice.provider_reference), provider=invoice.provider, now=now
-            )
+            provider_state.apply(provider.fetch_invoice(invoice.provider_reference), provider=invoice.provider, now=now)
         except (ProviderError, StateMismatch) as error:
             logger.error("invoice_check_failed invoice=%s error=%s", invoice.id, error)
     return asked

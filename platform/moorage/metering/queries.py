@@ -93,7 +93,7 @@ def _sums(
 ) -> tuple[Usage, ...]:
     found = {
         row["group"]: Usage(**row)
-        for row in events.annotate(group=event_field)  # type: ignore[arg-type]
+        for row in events.annotate(group=event_field)
         .values("group")
         .annotate(
             requests=Count("*"),
@@ -103,7 +103,7 @@ def _sums(
         )
     }
     if time_field is not None:
-        seconds = times.annotate(group=time_field).values("group").annotate(seconds=Sum("seconds"))  # type: ignore[arg-type]
+        seconds = times.annotate(group=time_field).values("group").annotate(seconds=Sum("seconds"))
         for row in seconds:
             known = found.get(row["group"], Usage(group=row["group"]))
             found[known.group] = dataclasses.replace(known, replica_seconds=int(row["seconds"]))

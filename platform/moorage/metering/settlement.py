@@ -91,7 +91,7 @@ def _lost(request: Live) -> UsageEvent:
         msgspec.structs.replace(
             request.event,
             outcome="gateway_lost",
-            source=source,  # type: ignore[arg-type]
+            source=source,
             input_tokens=progress.input_tokens,
             cached_tokens=progress.cached_tokens,
             output_tokens=progress.output_tokens,

@@ -5,12 +5,14 @@ C++ compiler is all that the machine has to have. Kept in a directory named afte
 outcome, and moved there only when complete.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -108,9 +110,8 @@ def _compile(root: Path, workshop: Path, *, log: Path, environ: Mapping[str, str
     }
     say("fetching the source release of llama-cpp-python (77 MB), cmake and ninja, hashes checked")
     percent = Percent(say, what="compiling llama-server")
-    with (
-        log.open("w") as written,
-        subprocess.Popen(
+    with log.open("w") as written:
+        compiling = subprocess.Popen(
             command,
             env=surroundings,
             stdin=subprocess.DEVNULL,
@@ -118,13 +119,19 @@ def _compile(root: Path, workshop: Path, *, log: Path, environ: Mapping[str, str
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-        ) as compiling,
-    ):
-        assert compiling.stdout is not None
-        for line in compiling.stdout:
-            written.write(line)
-            if step := _NINJA.match(line):
-                percent.reached(100 * int(step[1]) // int(step[2]))
+            start_new_session=True,
+        )
+        try:
+            assert compiling.stdout is not None
+            for line in compiling.stdout:
+                written.write(line)
+                if step := _NINJA.match(line):
+                    percent.reached(100 * int(step[1]) // int(step[2]))
+            compiling.wait()
+        finally:  # Interrupted: the compilers must not go on for minutes.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(compiling.pid, signal.SIGKILL)
+            compiling.wait()
     if compiling.returncode or not binary.is_file():
         end = "\n".join(f"  {line}" for line in logs.tail(log, 15))
         raise StartFailed(f"llama-server could not be built. The end of {log}:\n{end}")

@@ -111,7 +111,8 @@ class Postgres:
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
 
     def _url(self, database: str) -> str:
-        return f"postgresql://{_SUPERUSER}:{quote(self.password, safe='')}@/{database}?host={quote(str(self.socket), safe='/')}"
+        password, host = quote(self.password, safe=""), quote(str(self.socket), safe="/")
+        return f"postgresql://{_SUPERUSER}:{password}@/{database}?host={host}"
 
     def _make_passable(self, user: str | None) -> None:
         """The directories of the server, its user's own; and, under root, a way to them and to its programs."""

@@ -70,6 +70,7 @@ class Supervisor:
         self._watched: list[_Watched] = []
         self._looked_at_logs = 0.0
         self._is_asked_to_stop = False
+        self._is_watching = False
         self._alarm, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # --- verbs ---------------------------------------------------------------------------------------------------
@@ -79,19 +80,24 @@ class Supervisor:
         self._environment = dict(environment)
 
     def listen_to_signals(self) -> None:
-        """SIGINT, SIGTERM and SIGHUP ask for a stop; the end of a child wakes the watch."""
+        """SIGINT, SIGTERM and SIGHUP ask for a stop; the end of a child wakes the watch.
+
+        Before the watch begins a stop interrupts whatever is being done (KeyboardInterrupt), such as a compilation of
+        minutes; from then on the watch ends in order, and a second signal cuts nothing short.
+        """
         signal.set_wakeup_fd(self._ring, warn_on_full_buffer=False)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: self.ask_to_stop())
+            signal.signal(number, self._on_signal)
         signal.signal(signal.SIGCHLD, lambda *_: None)
 
-    def ask_to_stop(self) -> None:
-        """Let :meth:`watch` return, and whatever still starts give up."""
-        self._is_asked_to_stop = True
+    def _on_signal(self, *_: object) -> None:
+        is_first, self._is_asked_to_stop = not self._is_asked_to_stop, True
+        if is_first and not self._is_watching:
+            raise KeyboardInterrupt
 
-    @property
-    def is_asked_to_stop(self) -> bool:
-        return self._is_asked_to_stop
+    def ask_to_stop(self) -> None:
+        """Let :meth:`watch` return and :meth:`start` give up."""
+        self._is_asked_to_stop = True
 
     def start(self, programs: Sequence[Program]) -> None:
         """Start ``programs`` together and return when all are ready. Raises StartFailed with the end of the log."""
@@ -113,6 +119,7 @@ class Supervisor:
 
     def watch(self) -> None:
         """Keep everything running until asked to stop."""
+        self._is_watching = True
         while not self._is_asked_to_stop:
             self._tick()
             self._pause(0.5)
