@@ -113,7 +113,7 @@ def install_lock(python: Path, lock: Path) -> None:
         assert pip.stdout is not None
         for line in pip.stdout:
             tail = [*tail[-14:], line.rstrip()]
-            if line.startswith("Collecting "):
+            if line.startswith(("Collecting ", "Processing ")):
                 count += 1
                 if count % 10 == 0:
                     say(f"  {count} of {total} packages, {time.monotonic() - began:.0f} s")

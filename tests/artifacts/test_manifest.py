@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from moorage.artifacts import manifest, services
+from moorage.artifacts import manifest, manifest_reader, services
 from moorage.artifacts.errors import DigestMismatch, HeaderRefused, UnsupportedArtifact
 from moorage.artifacts.facts import ModelFacts
 from moorage.artifacts.manifest import ArtifactManifest, Role
@@ -21,8 +21,8 @@ def described(parcel: Parcel, name: str = "catalog/tiny:latest") -> tuple[Artifa
     return services.describe(source, found, services.resolve_manifest(source, found))
 
 
-def outline_of(**changes: Any) -> manifest.Outline:
-    return manifest.read_outline(json.dumps({**gguf_parcel().document, **changes}).encode())
+def outline_of(**changes: Any) -> manifest_reader.Outline:
+    return manifest_reader.read_outline(json.dumps({**gguf_parcel().document, **changes}).encode())
 
 
 def test_a_gguf_model_of_version_01_gets_customary_names() -> None:
@@ -119,12 +119,14 @@ def test_a_broken_layer_is_refused(changes: dict[str, Any]) -> None:
     parcel.layers[0].update(changes)
 
     with pytest.raises(HeaderRefused):
-        manifest.read_manifest(manifest.read_outline(parcel.content), digest=parcel.digest, config=parcel.config)
+        manifest_reader.read_manifest(
+            manifest_reader.read_outline(parcel.content), digest=parcel.digest, config=parcel.config
+        )
 
 
 def test_a_manifest_larger_than_four_mebibytes_is_refused_unread() -> None:
     with pytest.raises(HeaderRefused, match="more than"):
-        manifest.read_outline(b" " * (4 * 1024 * 1024 + 1))
+        manifest_reader.read_outline(b" " * (4 * 1024 * 1024 + 1))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,9 @@ def hostile_image(docker_host: str, llamacpp_image: str) -> Iterator[str]:
         "USER 0",
     )
     try:
-        client.images.build(fileobj=io.BytesIO("\n".join(lines).encode()), tag=name, network_mode="none", rm=True, forcerm=True)
+        client.images.build(
+            fileobj=io.BytesIO("\n".join(lines).encode()), tag=name, network_mode="none", rm=True, forcerm=True
+        )
         yield name
         client.images.remove(name)
     finally:
@@ -228,6 +230,18 @@ def test_a_worker_that_died_before_the_start_is_continued(harness: Harness, dock
 
     assert created is not None and created.status == "created"
     assert started.status == "running"
+
+
+def test_the_socket_directory_of_a_container_removed_by_hand_goes_too(harness: Harness, docker_host: str) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    client = docker.APIClient(base_url=docker_host, timeout=20)
+    client.remove_container(spec.name, force=True)
+    client.close()
+
+    harness.runtime.remove(spec.name)
+
+    assert not spec.socket_dir.exists()
 
 
 def test_labels_of_a_tenant_are_kept_beside_ours(harness: Harness, docker_host: str) -> None:

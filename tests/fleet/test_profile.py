@@ -1,6 +1,7 @@
 """Every lock of the container profile, opened one at a time, is named."""
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -189,10 +190,12 @@ def test_replicas_have_user_ids_of_their_own_far_from_peoples() -> None:
     assert profile.uid_of("rep_1") == profile.uid_of("rep_1")
 
 
-def test_only_vllm_may_load_libraries_from_its_cache() -> None:
-    llama = profile.expected(SPEC, uid=UID, facts=FACTS)["HostConfig"]["Tmpfs"]
-    vllm_spec = ContainerSpec(**{**SPEC.__dict__, "engine": Engine.VLLM})
-    vllm = profile.expected(vllm_spec, uid=UID, facts=FACTS)["HostConfig"]["Tmpfs"]
+def test_only_vllm_on_a_gpu_may_load_libraries_from_its_cache() -> None:
+    def options(engine: Engine, devices: tuple[str, ...]) -> dict[str, str]:
+        spec = dataclasses.replace(SPEC, engine=engine, device_ids=devices)
+        return profile.expected(spec, uid=UID, facts=FACTS)["HostConfig"]["Tmpfs"]
 
-    assert all("noexec" in options and "nosuid" in options and "nodev" in options for options in llama.values())
-    assert "noexec" in vllm["/tmp"] and "noexec" not in vllm["/home/runner"]
+    for walled in (options(Engine.LLAMACPP, ("GPU-1",)), options(Engine.VLLM, ())):
+        assert all("noexec" in each and "nosuid" in each and "nodev" in each for each in walled.values())
+    compiling = options(Engine.VLLM, ("GPU-1",))
+    assert "noexec" in compiling["/tmp"] and "noexec" not in compiling["/home/runner"]

@@ -35,11 +35,12 @@ class GatewayProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        self._first_line: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._pump = threading.Thread(target=self._copy_log, daemon=True)
         self._pump.start()
-        started = self._first_line.get(timeout=30)
-        assert started.startswith("gateway_started"), started
+        started = ""
+        while not started.startswith("gateway_started"):
+            started = self._lines.get(timeout=30)
         words = dict(word.split("=", 1) for word in started.split()[1:])
         self.port = int(words["port"])
         self.boot = words["boot"]
@@ -49,7 +50,7 @@ class GatewayProcess:
         assert self.process.stdout is not None
         with self.log_path.open("wb") as log:
             for line in self.process.stdout:
-                self._first_line.put(line.decode())
+                self._lines.put(line.decode())
                 log.write(line)
                 log.flush()
 

@@ -1,7 +1,9 @@
 """The embedded PostgreSQL and Valkey, for real: they start, ask for a password, stop, and come back after a kill."""
 
 import os
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +26,14 @@ def supervisor(short_tmp: Path) -> Iterator[Supervisor]:
     made.stop()
 
 
-@pytest.fixture
-def postgres(short_tmp: Path) -> Postgres:
-    made = Postgres(directory=short_tmp / "postgres", socket=short_tmp / "s", password="p@ss/word")
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    """One data directory for this module: making it is the slow part."""
+    folder = Path(tempfile.mkdtemp(prefix="m", dir="/tmp"))
+    made = Postgres(directory=folder / "postgres", socket=folder / "s", password="p@ss/word")
     made.prepare()
-    return made
+    yield made
+    shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -43,7 +48,7 @@ def test_postgresql_keeps_what_it_was_given_over_a_stop(supervisor: Supervisor, 
     supervisor.start([postgres.program()])
     postgres.ensure_database()
     with psycopg.connect(postgres.url) as connection:
-        connection.execute("CREATE TABLE ship (name text)")
+        connection.execute("CREATE TABLE kept (name text)")
     supervisor.stop()
     stopped = postgres.answers()
 
@@ -53,7 +58,7 @@ def test_postgresql_keeps_what_it_was_given_over_a_stop(supervisor: Supervisor, 
 
     assert not stopped
     with psycopg.connect(postgres.url) as connection:
-        assert connection.execute("SELECT count(*) FROM ship").fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
 
 
 def test_postgresql_comes_back_after_a_kill(supervisor: Supervisor, postgres: Postgres) -> None:

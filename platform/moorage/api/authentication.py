@@ -6,13 +6,12 @@ nothing about whose rows there are.
 
 import dataclasses
 import datetime as dt
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from django.db.models import Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
@@ -20,6 +19,9 @@ from moorage.accounts.models import ApiKey, Organization, Scope, Standing
 from moorage.api.errors import OrganizationSuspended, ScopeMissing
 from moorage.kernel import clock
 from moorage.kernel.errors import Unauthenticated
+
+if TYPE_CHECKING:  # DRF's settings name this module: its views cannot be imported from here.
+    from rest_framework.views import APIView
 
 #: A key's last use is written at most this often.
 _USE_RESOLUTION: Final = dt.timedelta(minutes=1)
@@ -71,14 +73,14 @@ class KeyAuthentication(BaseAuthentication):
 
 
 class HasScope(BasePermission):
-    """The caller's key must have the view's ``scope``."""
+    """The caller's key must have the view's ``scope``; where that is None, any live key will do."""
 
-    def has_permission(self, request: Request, view: APIView) -> bool:
+    def has_permission(self, request: Request, view: "APIView") -> bool:
         """False: no credential at all. Raises ScopeMissing."""
-        scope: Scope = view.scope  # type: ignore[attr-defined]
+        scope: Scope | None = view.scope  # type: ignore[attr-defined]
         if not isinstance(request.user, Caller):
             return False
-        if not accounts.has_scope(request.user.key, scope):
+        if scope is not None and not accounts.has_scope(request.user.key, scope):
             raise ScopeMissing(
                 f"This address needs a key with the scope `{scope}`; yours has"
                 f" {', '.join(f'`{name}`' for name in request.user.key.scopes)}."

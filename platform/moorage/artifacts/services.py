@@ -13,7 +13,7 @@ from django.db import transaction
 from moorage.accounts import audit
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
-from moorage.artifacts import envelope, inspection, manifest, quantization
+from moorage.artifacts import envelope, inspection, manifest_reader, quantization
 from moorage.artifacts import reference as references
 from moorage.artifacts.cursor import chunks_of
 from moorage.artifacts.errors import (
@@ -151,11 +151,11 @@ def canonical_host(host: str) -> str:
 def resolve_manifest(source: ArtifactSource, wanted: Reference) -> ResolvedManifest:
     """The manifest that the reference names now; a list of exactly one manifest stands for that one."""
     resolved = source.resolve(wanted)
-    inner = manifest.single_manifest_of_index(resolved.content)
+    inner = manifest_reader.single_manifest_of_index(resolved.content)
     if inner is None:
         return resolved
     followed = source.resolve(wanted.at(inner.digest))
-    if manifest.single_manifest_of_index(followed.content) is not None:
+    if manifest_reader.single_manifest_of_index(followed.content) is not None:
         raise UnsupportedArtifact("The tag names a list inside a list. Push the model as a single manifest.")
     return followed
 
@@ -164,9 +164,9 @@ def describe(
     source: ArtifactSource, wanted: Reference, resolved: ResolvedManifest
 ) -> tuple[ArtifactManifest, ModelFacts]:
     """Read the config and the headers behind a manifest, from the source, and check what the tag promises."""
-    outline = manifest.read_outline(resolved.content)
+    outline = manifest_reader.read_outline(resolved.content)
     config = blob_content(source, wanted, outline.config)
-    described = manifest.read_manifest(outline, digest=resolved.digest, config=config)
+    described = manifest_reader.read_manifest(outline, digest=resolved.digest, config=config)
 
     @contextmanager
     def open_layer(layer: Layer) -> Iterator[Iterator[bytes]]:

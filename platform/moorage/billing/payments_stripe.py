@@ -61,8 +61,12 @@ class StripeProvider:
             **({"email": customer.email} if customer.email else {}),
         }
         with _translated():
-            made = self._client.v1.customers.create(params, {"idempotency_key": idempotency_key})
-            return made.id
+            if customer.email:
+                listed = self._client.v1.customers.list({"email": customer.email, "limit": 100})
+                for known in listed.auto_paging_iter():
+                    if _metadata(known, "moorage_organization") == customer.organization_id:
+                        return known.id
+            return self._client.v1.customers.create(params, {"idempotency_key": idempotency_key}).id
 
     def issue_invoice(self, document: InvoiceDocument, *, idempotency_key: str) -> Issued:
         """See the port. 1. find or make the draft 2. add the lines it lacks 3. compare 4. finalize 5. send."""
@@ -195,7 +199,7 @@ def _reference(found: object) -> str:
     return found if isinstance(found, str) else str(getattr(found, "id", ""))
 
 
-def _metadata(found: stripe.Invoice | stripe.InvoiceItem, name: str) -> str:
+def _metadata(found: stripe.Customer | stripe.Invoice | stripe.InvoiceItem, name: str) -> str:
     metadata: Any = found.metadata
     values = metadata if isinstance(metadata, dict) else metadata.to_dict() if metadata is not None else {}
     return str(values.get(name, ""))

@@ -1,0 +1,1 @@
+"""The command line `moorage`: the REST API for people and pipelines, nothing more."""

@@ -10,7 +10,7 @@ import logging
 import os
 import time
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
 
@@ -58,7 +58,7 @@ class Driver:
     runtime: ContainerRuntime
     renewed_at: float = dataclasses.field(default_factory=time.monotonic)
 
-    def move(self, to: ReplicaStatus, reason: Reason, detail: str = "", **fields: object) -> None:
+    def move(self, to: ReplicaStatus, reason: Reason, detail: str = "", **fields: Any) -> None:
         """A guarded move; LeaseLost if the row is not as this driver knows it."""
         if not states.move_replica(self.replica, to=to, reason=reason, detail=detail, epoch=self.epoch, **fields):
             raise LeaseLost

@@ -121,7 +121,7 @@ def memory_demand(facts: ModelFacts, *, engine: engines.Engine, context_size: in
         facts,
         context_size=context_size,
         parallel=SLOTS,
-        engine="vllm" if is_vllm else "llama.cpp",
+        engine=engine.value,
         element_bytes=4 if is_vllm and not gpus else 2,
     )
     wanted = max(estimate.total_bytes, _LLAMACPP_FLOOR)

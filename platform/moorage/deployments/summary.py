@@ -69,5 +69,5 @@ def of_deployment(models: Mapping[str, Standing]) -> Standing:
             if standing.status == status:
                 overall = D.DEGRADED if status == D.FAILED and serves else status
                 return Standing(status=overall, reason=standing.reason, detail=f"{key}: {standing.detail}".strip(": "))
-    overall = D.READY if D.READY in statuses else D.IDLE
-    return next(standing for standing in models.values() if standing.status == overall)
+    healthy = D.READY if D.READY in statuses else D.IDLE
+    return next(standing for standing in models.values() if standing.status == healthy)

@@ -211,6 +211,8 @@ def _vllm_environment(paths: RunnerPaths, settings: EngineSettings) -> dict[str,
     }
     if not settings.devices:
         environment["VLLM_TARGET_DEVICE"] = "cpu"
+        # Left to itself, every replica binds its threads to the same first cores and leaves the others idle.
+        environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"
         # Whole GiB. A quarter of the limit leaves room for the weights and for Python with torch.
         environment["VLLM_CPU_KVCACHE_SPACE"] = str(max(1, settings.memory_bytes // 4 // GIB))
     return environment

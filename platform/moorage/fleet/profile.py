@@ -188,8 +188,9 @@ def _shm_bytes(spec: ContainerSpec) -> int:
 def _tmpfs(spec: ContainerSpec, *, uid: int) -> dict[str, str]:
     """Scratch space of the runner alone. The owner is named because Docker gives a working directory to root."""
     own = f"nosuid,nodev,uid={uid},gid={uid},mode=0700"
-    # vLLM compiles small libraries into its cache and loads them from there.
-    home = f"rw,exec,{own},size=1g" if spec.engine is Engine.VLLM else f"rw,noexec,{own},size=64m"
+    # For a GPU vLLM compiles kernels into its cache and loads them from there; on a CPU it runs eagerly.
+    may_load = "exec" if spec.engine is Engine.VLLM and spec.device_ids else "noexec"
+    home = f"rw,{may_load},{own},size={'1g' if spec.engine is Engine.VLLM else '64m'}"
     return {"/tmp": f"rw,noexec,{own},size=256m", HOME: home}  # noqa: S108 - inside the container
 
 

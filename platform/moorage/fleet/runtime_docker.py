@@ -127,6 +127,8 @@ class DockerRuntime:
             engine = self._engine()
             inspected = _inspect(engine, name)
             if inspected is None:
+                # Somebody removed it by hand, and did not know of its directory.
+                sockets.discard(sockets.directory_of(self._socket_root, name))
                 return
             if (inspected["Config"]["Labels"] or {}).get(INSTANCE_LABEL) != self.instance:
                 raise ContainerConflict(f"{name} does not belong to this instance; it stays.")

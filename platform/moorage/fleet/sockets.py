@@ -20,6 +20,12 @@ def directory(root: Path, *, replica_id: str, epoch: int) -> Path:
     return root / f"{replica_id}-{epoch}"
 
 
+def directory_of(root: Path, container_name: str) -> Path:
+    """The directory of the container of that name, for when nobody is left to ask. Pure."""
+    _, _, replica_id, epoch = container_name.split("-")
+    return root / f"{replica_id}-{epoch}"
+
+
 def path(socket_dir: Path) -> Path:
     """The socket in ``socket_dir``, as the gateway opens it. ValueError where the path is too long for a socket."""
     socket = socket_dir / SOCKET_NAME

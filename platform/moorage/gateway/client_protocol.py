@@ -56,6 +56,7 @@ class ClientProtocol(asyncio.Protocol):
         self._has_head = False
         self._is_complete = False
         self._has_surplus = False
+        self._is_kept_alive = False
         self._body: list[bytes] = []
         self._body_size = 0
         self._request_id = ""
@@ -172,7 +173,7 @@ class ClientProtocol(asyncio.Protocol):
         except PlatformError as refusal:
             self._refuse_at_once(refusal)
             return False
-        self._must_close = self._must_close or not self._parser.should_keep_alive() or head.version == "1.0"
+        self._must_close = self._must_close or not self._is_kept_alive or head.version == "1.0"
         try:
             head.check_target()
             if head.path not in OPERATIONS:
@@ -243,6 +244,8 @@ class ClientProtocol(asyncio.Protocol):
             self._has_head = True
             self._head.method = self._parser.get_method()
             self._head.version = self._parser.get_http_version()
+            # Asked later, the parser would speak of the next message.
+            self._is_kept_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         if not self._has_surplus:

@@ -20,6 +20,7 @@ MAX_FRAME_BYTES: Final = 1024 * 1024
 DONE: Final = b"data: [DONE]\n\n"
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 _OURS: Final = ("timings", "prompt_progress")
+_ABSENT: Final = msgspec.Raw()
 
 
 class FrameTooLarge(Exception):
@@ -55,10 +56,11 @@ class _Progress(msgspec.Struct, frozen=True):
 
 class _Chunk(msgspec.Struct, frozen=True):
     choices: list[_Choice] | None = None
-    usage: msgspec.Raw | None = None
-    timings: msgspec.Raw | None = None
+    # Raw cannot be optional: an absent member is empty.
+    usage: msgspec.Raw = _ABSENT
+    timings: msgspec.Raw = _ABSENT
+    error: msgspec.Raw = _ABSENT
     prompt_progress: _Progress | None = None
-    error: msgspec.Raw | None = None
 
 
 _chunks: Final = msgspec.json.Decoder(_Chunk)
@@ -118,13 +120,13 @@ class EventFilter:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.malformed += 1
             return b""
-        if chunk.error is not None:
+        if chunk.error and bytes(chunk.error) != b"null":
             self.has_error = True
             return b""
         if chunk.prompt_progress is not None:
             self.meter.prompt(chunk.prompt_progress.total, chunk.prompt_progress.cache)
             return b""
-        usage = self._usage(chunk.usage) if chunk.usage is not None else None
+        usage = self._usage(chunk.usage) if chunk.usage else None
         choices = chunk.choices or []
         text_bytes = extra_bytes = 0
         is_finish = False
@@ -146,7 +148,7 @@ class EventFilter:
         # Of several choices each has a finish of its own; only the last chunk then counts all of them.
         if usage is not None and (not choices or (is_finish and self.meter.choices == 1)):
             self.meter.final(usage)
-        if chunk.usage is None and chunk.timings is None:
+        if not chunk.usage and not chunk.timings:
             return frame
         return self._without_ours(payload, is_usage_chunk=not choices)
 

@@ -39,6 +39,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._head_bytes = 0
         self._has_head = self._has_framing = self._is_complete = False
         self._has_bytes = False
+        self._is_kept_alive = False
         self._is_reading_paused = False
         self.idle_since = 0.0
 
@@ -91,15 +92,14 @@ class UpstreamConnection(asyncio.Protocol):
             self.abort()
             return
         self._has_bytes = True
-        had_head = self._has_head
+        had_head, is_broken = self._has_head, False
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            self._break()
-            return
+            is_broken = True
         if not self._has_head:
             self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_BYTES_MAX:
+            if is_broken or self._head_bytes > _HEAD_BYTES_MAX:
                 self._break()
             return
         if not had_head:
@@ -111,8 +111,10 @@ class UpstreamConnection(asyncio.Protocol):
         if self._pieces and self._receiver is receiver:
             pieces, self._pieces = self._pieces, []
             receiver.answer_came(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if self._is_complete and self._receiver is receiver:
-            if not self._parser.should_keep_alive():
+        if is_broken and self._receiver is receiver:
+            self._break()
+        elif self._is_complete and self._receiver is receiver:
+            if not self._is_kept_alive:
                 assert self._transport is not None
                 self._transport.close()
             self._receiver = None
@@ -146,6 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._has_head = True
+        self._is_kept_alive = self._parser.should_keep_alive()
 
     def on_body(self, data: bytes) -> None:
         self._pieces.append(data)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from typing import Final
 
-from django.db.models import CharField, Count, F, Q, QuerySet, Sum, Value
+from django.db.models import CharField, Count, F, Q, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce, TruncDate
 
 from moorage.accounts.models import Organization
@@ -77,8 +77,8 @@ def total(*, organization: Organization, start: dt.datetime, end: dt.datetime) -
     """All usage of ``organization`` that ended in ``[start, end)``."""
     events = UsageEvent.objects.for_organization(organization).filter(ended_at__gte=start, ended_at__lt=end)
     times = ReplicaUsage.objects.for_organization(organization).filter(ended_at__gte=start, ended_at__lt=end)
-    nothing = Value("", output_field=CharField())
-    return next(iter(_sums(events, times, event_field=nothing, time_field=nothing)), Usage(group=""))
+    sums = _sums(events, times, event_field=F("organization_id"), time_field=F("organization_id"))
+    return dataclasses.replace(sums[0], group="") if sums else Usage(group="")
 
 
 def usage_by_organization(*, start: dt.datetime, end: dt.datetime) -> tuple[Usage, ...]:

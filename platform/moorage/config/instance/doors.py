@@ -75,7 +75,7 @@ def _up(asked: argparse.Namespace, *, root: Path, place: Home, environ: Mapping[
     place.prepare()
     if Identity.read(place.supervisor) is not None:
         return _already_up(place)
-    is_first = not place.up.exists()
+    is_first = place.unfinished.exists() or not place.up.exists()
     if asked.detach:
         return _detach(asked, root=root, place=place, environ=environ, is_first=is_first)
     if up.claim(place) is not None:

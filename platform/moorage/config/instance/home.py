@@ -73,6 +73,11 @@ class Home:
         return self.path / "journal"
 
     @property
+    def static(self) -> Path:
+        """Where collected static files would be; the console serves its own without them."""
+        return self.path / "static"
+
+    @property
     def llama_server(self) -> Path:
         """Built llama-servers, one directory a version."""
         return self.path / "llama-server"
@@ -125,7 +130,7 @@ class Home:
             directory.mkdir(parents=True, exist_ok=True)
             self._refuse_foreign(directory)
             directory.chmod(passable)
-        for directory in (self.logs, self.valkey, self.store, self.journal, self.replica_sockets):
+        for directory in (self.logs, self.valkey, self.store, self.journal, self.static, self.replica_sockets):
             directory.mkdir(parents=True, exist_ok=True)
             directory.chmod(0o700)
 

@@ -109,6 +109,7 @@ def platform_programs(
                     "--worker-tmp-dir",
                     run_directory,
                     "--no-control-socket",
+                    "--preload",
                 ),
             ),
             is_ready=lambda: answers(console),

@@ -1,0 +1,296 @@
+"""Example values for the OpenAPI document: one deployment of the demo model, seen from every side."""
+
+from typing import Any, Final
+
+COMPOSE: Final = """\
+services:
+  assistant:
+    image: example/assistant
+    models: [llm]
+models:
+  llm:
+    model: catalog/harbour:q8_0
+    context_size: 512
+"""
+ENV_FILE: Final = "LLM_URL=http://127.0.0.1:8401/v1/\nLLM_MODEL=demo/llm\nLLM_ENDPOINT=http://127.0.0.1:8401/v1/\n"
+ENVIRONMENT: Final = {
+    "assistant": [
+        {"name": "LLM_URL", "value": "http://127.0.0.1:8401/v1/"},
+        {"name": "LLM_MODEL", "value": "demo/llm"},
+        {"name": "LLM_ENDPOINT", "value": "http://127.0.0.1:8401/v1/"},
+    ]
+}
+_AT: Final = "2026-11-22T08:00:00Z"
+_DIGEST: Final = "sha256:" + "5a" * 32
+_DEPLOYMENT_ID: Final = "dep_01k7wq0c9v7h3t5a2m8xj4n6bd"
+_REVISION_ID: Final = "rev_01k7wq0c9v7h3t5a2m8xj4n6be"
+_REPLICA_ID: Final = "rep_01k7wq0c9v7h3t5a2m8xj4n6bf"
+_KEY_ID: Final = "key_01k7wq0c9v7h3t5a2m8xj4n6bg"
+_REQUEST_ID: Final = "req_01k7wq0c9v7h3t5a2m8xj4n6bh"
+_ORGANIZATION_ID: Final = "org_01k7wq0c9v7h3t5a2m8xj4n6bj"
+_PRICE_ID: Final = "pri_01k7wq0c9v7h3t5a2m8xj4n6bk"
+
+MODEL: Final = {
+    "key": "llm",
+    "served_name": "demo/llm",
+    "reference": "catalog/harbour:q8_0",
+    "digest": _DIGEST,
+    "format": "gguf",
+    "quantization": "Q8_0",
+    "engine": "llamacpp",
+    "kind": "chat",
+    "context_size": 512,
+    "memory_bytes": 268435456,
+    "gpus": 0,
+    "size_bytes": 2097152,
+}
+SUMMARY: Final = {
+    "id": _DEPLOYMENT_ID,
+    "name": "demo",
+    "status": "ready",
+    "reason": "Serves requests.",
+    "reason_code": "serving",
+    "status_changed_at": _AT,
+    "is_paused": False,
+    "revision": 1,
+    "served_names": ["demo/llm"],
+    "replicas_ready": 1,
+    "replicas_live": 1,
+    "created_at": _AT,
+}
+DEPLOYMENT: Final = {
+    **SUMMARY,
+    "endpoint": "http://127.0.0.1:8401/v1",
+    "models": [MODEL],
+    "environment": ENVIRONMENT,
+    "env_file": {"assistant": ENV_FILE},
+    "warnings": [],
+}
+PROVISIONING: Final = {
+    **DEPLOYMENT,
+    "status": "provisioning",
+    "reason": "Waiting for its first look.",
+    "reason_code": "new",
+    "replicas_ready": 0,
+    "replicas_live": 0,
+}
+PLAN: Final = {
+    "name": "demo",
+    "is_new": True,
+    "is_changed": True,
+    "revision": 1,
+    "steps": ["Start demo/llm: catalog/harbour:q8_0 on llamacpp (2.1 MB, 256 MiB of memory a replica)."],
+    "endpoint": "http://127.0.0.1:8401/v1",
+    "models": [MODEL],
+    "environment": ENVIRONMENT,
+    "env_file": {"assistant": ENV_FILE},
+    "warnings": [],
+}
+REVISION_SUMMARY: Final = {
+    "id": _REVISION_ID,
+    "number": 1,
+    "is_target": True,
+    "created_at": _AT,
+    "created_by": "API key mk_live_4fT9aQ…",
+    "models": [MODEL],
+}
+REVISION: Final = {**REVISION_SUMMARY, "compose": COMPOSE, "variables": {}, "content_hash": "7c" * 32}
+REPLICA: Final = {
+    "id": _REPLICA_ID,
+    "model_key": "llm",
+    "revision": 1,
+    "status": "ready",
+    "reason": "The engine has answered one real token.",
+    "reason_code": "first_token",
+    "status_changed_at": _AT,
+    "engine": "llamacpp",
+    "engine_version": "b6400",
+    "runtime": "docker",
+    "node_id": "node_01k7wq0c9v7h3t5a2m8xj4n6bm",
+    "argv": ["llama-server", "--model", "/weights/model.gguf", "--ctx-size", "2048", "--host", "/run/moorage/x.sock"],
+    "pulled_bytes": 2097152,
+    "total_bytes": 2097152,
+    "exit_code": None,
+    "created_at": _AT,
+    "ready_at": _AT,
+    "failed_at": None,
+    "ended_at": None,
+}
+LOG_TEXT: Final = "main: server is listening on /run/moorage/x.sock\n"
+EVENT: Final = {
+    "id": "evt_01k7wq0c9v7h3t5a2m8xj4n6bn",
+    "code": "deployment_ready",
+    "message": "Serves requests.",
+    "by": "Moorage",
+    "at": _AT,
+    "replica_id": None,
+}
+KEY: Final = {
+    "id": _KEY_ID,
+    "name": "ci",
+    "shown": "mk_live_4fT9aQ",
+    "scopes": ["inference"],
+    "served_names": [],
+    "created_at": _AT,
+    "created_by": "alice@example.com",
+    "expires_at": None,
+    "revoked_at": None,
+    "last_used_at": None,
+}
+NEW_KEY: Final = {**KEY, "secret": "mk_live_ (and 39 characters, shown this once)"}
+REGISTRY: Final = {"host": "ghcr.io", "username": "harbour", "created_at": _AT, "created_by": _KEY_ID}
+WHOAMI: Final = {
+    "key": KEY,
+    "organization": {"id": _ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
+}
+
+
+def money(pico: int, amount: str) -> dict[str, str]:
+    """An amount as the API writes it."""
+    return {"pico": str(pico), "amount": amount, "currency": "USD"}
+
+
+USAGE_ROW: Final = {
+    "group": _DEPLOYMENT_ID,
+    "label": "demo",
+    "requests": 12,
+    "input_tokens": 840,
+    "cached_tokens": 200,
+    "output_tokens": 360,
+    "replica_seconds": 3600,
+}
+USAGE: Final = {
+    "period": "2026-11",
+    "period_start": "2026-11-01T00:00:00Z",
+    "period_end": "2026-12-01T00:00:00Z",
+    "grouped_by": "deployment",
+    "total": {**USAGE_ROW, "group": "", "label": ""},
+    "data": [USAGE_ROW],
+    "next_cursor": None,
+}
+REQUEST: Final = {
+    "id": _REQUEST_ID,
+    "organization_id": _ORGANIZATION_ID,
+    "deployment_id": _DEPLOYMENT_ID,
+    "revision_id": _REVISION_ID,
+    "replica_id": _REPLICA_ID,
+    "key_id": _KEY_ID,
+    "served_name": "demo/llm",
+    "path": "/v1/chat/completions",
+    "is_stream": True,
+    "outcome": "completed",
+    "status": 200,
+    "input_tokens": 70,
+    "cached_tokens": 20,
+    "output_tokens": 30,
+    "source": "engine",
+    "started_at": _AT,
+    "first_token_at": _AT,
+    "ended_at": _AT,
+    "held_seconds": "0.000000",
+}
+PRICE: Final = {
+    "id": _PRICE_ID,
+    "meter": "output_tokens",
+    "model": "*",
+    "price": "0.60",
+    "per": "1M tokens",
+    "currency": "USD",
+    "pico_per_unit": "600000",
+    "valid_from": "2020-01-01T00:00:00Z",
+    "created_at": _AT,
+    "created_by": "Moorage",
+    "note": "default price list",
+}
+RATED_REQUEST: Final = {
+    **REQUEST,
+    "is_rated": True,
+    "unpriced_meter": "",
+    "charges": [
+        {"meter": "output_tokens", "quantity": 30, "price": PRICE, "amount": money(18000000, "0.000018")},
+    ],
+    "amount": money(18000000, "0.000018"),
+}
+LINE: Final = {
+    "id": "0f1e2d3c4b5a6978",
+    "deployment": {"id": _DEPLOYMENT_ID, "name": "demo"},
+    "served_name": "demo/llm",
+    "meter": "output_tokens",
+    "usage_month": "2026-11",
+    "is_late": False,
+    "quantity": 360,
+    "sources": 12,
+    "price": {"id": _PRICE_ID, "price": "0.60", "per": "1M tokens", "pico_per_unit": "600000"},
+    "amount": money(216000000, "0.000216"),
+}
+STATEMENT: Final = {
+    "organization": {"id": _ORGANIZATION_ID, "name": "Harbour"},
+    "period": "2026-11",
+    "period_start": "2026-11-01T00:00:00Z",
+    "period_end": "2026-12-01T00:00:00Z",
+    "is_frozen": False,
+    "statement_id": "",
+    "sha256": "",
+    "invoice_id": None,
+    "lines": [LINE],
+    "unpriced": [],
+    "total": money(216000000, "0.000216"),
+}
+STATEMENT_SUMMARY: Final = {
+    key: STATEMENT[key]
+    for key in ("period", "period_start", "period_end", "is_frozen", "statement_id", "sha256", "invoice_id", "total")
+}
+CSV: Final = (
+    "period,usage_month,deployment,deployment_id,served_name,meter,quantity,price,price_per,amount,currency,line\r\n"
+    f"2026-11,2026-11,demo,{_DEPLOYMENT_ID},demo/llm,output_tokens,360,0.60,1M tokens,0.000216,USD,0f1e2d3c4b5a6978\r\n"
+)
+INVOICE: Final = {
+    "id": "inv_01k7wq0c9v7h3t5a2m8xj4n6bp",
+    "number": "M-000042",
+    "status": "finalized",
+    "reason": "No review was asked for.",
+    "period": "2026-10",
+    "statement_id": "st_01k7wq0c9v7h3t5a2m8xj4n6bq",
+    "total": money(1230000000000, "1.23"),
+    "provider": "transfer",
+    "payment_url": "",
+    "created_at": _AT,
+    "finalized_at": _AT,
+    "paid_at": None,
+}
+ORGANIZATION_INVOICE: Final = {
+    **INVOICE,
+    "organization": {"id": _ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
+    "reviewed_by": "",
+}
+ORGANIZATION_MONTH: Final = {
+    "organization": {"id": _ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
+    "requests": 12,
+    "input_tokens": 840,
+    "cached_tokens": 200,
+    "output_tokens": 360,
+    "replica_seconds": 3600,
+    "amount": money(216000000, "0.000216"),
+    "unpriced": 0,
+    "invoice_id": None,
+    "invoice_status": None,
+    "held_reason": "",
+}
+PRICE_ENTRY: Final = {"meter": "output_tokens", "model": "*", "in_force": PRICE, "upcoming": [], "history": []}
+NODE: Final = {
+    "id": "node_01k7wq0c9v7h3t5a2m8xj4n6bm",
+    "name": "quay-1",
+    "runtime": "docker",
+    "memory_bytes": 25769803776,
+    "used_memory_bytes": 268435456,
+    "cpu_millis": 2000,
+    "used_cpu_millis": 1000,
+    "replica_count": 1,
+    "is_drained": False,
+    "seen_at": _AT,
+}
+
+
+def page(row: Any) -> dict[str, Any]:
+    """A list of one."""
+    return {"data": [row], "next_cursor": None}

@@ -1,0 +1,150 @@
+"""`moorage`: apply, plan, status, logs, rollback, pause, resume, delete, keys, usage.
+
+The address and the key come from MOORAGE_API_URL and MOORAGE_API_TOKEN. Exit status: 0 done, 1 refused, 2 wrong words.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from moorage.cli.client import ApiRefused, Client
+from moorage.kernel.errors import PlatformError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the process's exit status."""
+    chosen = _parser().parse_args(arguments)
+    url, key = os.environ.get("MOORAGE_API_URL"), os.environ.get("MOORAGE_API_TOKEN")
+    if not url or not key:
+        print("Set MOORAGE_API_URL (…/api/v1) and MOORAGE_API_TOKEN (a key with the scope manage).", file=sys.stderr)
+        return 2
+    try:
+        chosen.run(Client(url=url, key=key), chosen)
+    except ApiRefused as refusal:
+        for problem in refusal.problems:
+            print(f"line {problem['line']}: {problem['path']}: {problem['message']}", file=sys.stderr)
+        print(refusal.message, file=sys.stderr)
+        return 1
+    except (PlatformError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="moorage", description="A Compose file with models becomes endpoints.")
+    verbs = parser.add_subparsers(required=True, metavar="VERB")
+
+    def verb(name: str, run: Any, text: str, *, is_named: bool = True) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        if is_named:
+            added.add_argument("name", help="the deployment's name")
+        return added
+
+    apply = verb("apply", _apply, "Make a Compose file what runs, and wait until it answers.")
+    plan = verb("plan", _plan, "Show what apply would do; nothing is written.")
+    for each in (apply, plan):
+        each.add_argument(
+            "-f", "--file", default="compose.yaml", help="the Compose file (default: compose.yaml; -: stdin)"
+        )
+        each.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="for ${NAME} in the file")
+    apply.add_argument("--no-wait", action="store_true", help="return as soon as it is accepted")
+    verb("list", _list, "List the deployments.", is_named=False)
+    verb("status", _status, "Show one deployment, its models and replicas.")
+    logs = verb("logs", _logs, "Print the last lines of a deployment's runners.")
+    logs.add_argument("--replica", help="only this replica's")
+    rollback = verb("rollback", _rollback, "Make an earlier revision the one that runs.")
+    rollback.add_argument("revision", type=int)
+    verb("env", _env, "Print the environment of the file's services, ready for an env file.")
+    verb("pause", _post, "Run none until resumed.").set_defaults(action="pause")
+    verb("resume", _post, "Undo a pause.").set_defaults(action="resume")
+    verb("delete", _delete, "End a deployment; its usage stays.")
+    keys = verb("keys", _keys, "List the API keys, or make one.", is_named=False)
+    keys.add_argument("--create", metavar="NAME", help="make a key for calling endpoints; its secret is printed once")
+    usage = verb("usage", _usage, "Show the month's usage.", is_named=False)
+    usage.add_argument("--period", metavar="YYYY-MM", help="another month than this one")
+    return parser
+
+
+def _document(chosen: argparse.Namespace) -> dict[str, Any]:
+    text = sys.stdin.read() if chosen.file == "-" else Path(chosen.file).read_text(encoding="utf-8")
+    return {"compose": text, "variables": dict(pair.partition("=")[::2] for pair in chosen.var)}
+
+
+def _apply(client: Client, chosen: argparse.Namespace) -> None:
+    params = {} if chosen.no_wait else {"wait": "ready"}
+    answer = client.call("PUT", f"/deployments/{chosen.name}", params=params, json=_document(chosen))
+    for warning in answer.get("warnings", []):
+        print(f"line {warning['line']}: {warning['path']}: {warning['message']}", file=sys.stderr)
+    print(f"{answer['name']} is {answer['status']} at revision {answer['revision']}.")
+    for model in answer["models"]:
+        print(f"  {model['served_name']} at {answer['endpoint']}")
+
+
+def _plan(client: Client, chosen: argparse.Namespace) -> None:
+    answer = client.call("PUT", f"/deployments/{chosen.name}", params={"dry_run": "true"}, json=_document(chosen))
+    for step in answer["steps"]:
+        print(step)
+
+
+def _list(client: Client, _chosen: argparse.Namespace) -> None:
+    for one in client.call("GET", "/deployments")["items"]:
+        print(f"{one['name']:<40} {one['status']:<14} revision {one['revision']}")
+
+
+def _status(client: Client, chosen: argparse.Namespace) -> None:
+    one = client.call("GET", f"/deployments/{chosen.name}")
+    print(f"{one['name']} is {one['status']}: {one['reason']}")
+    for model in one["models"]:
+        print(f"  {model['served_name']}: {model['reference']} ({model['quantization']}) on {model['engine']}")
+    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["items"]:
+        print(f"  {replica['id']} {replica['status']}: {replica['reason']}")
+
+
+def _logs(client: Client, chosen: argparse.Namespace) -> None:
+    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["items"]:
+        if chosen.replica in {None, replica["id"]}:
+            print(f"== {replica['id']} ({replica['status']})")
+            print(client.call("GET", f"/deployments/{chosen.name}/replicas/{replica['id']}/logs")["text"])
+
+
+def _rollback(client: Client, chosen: argparse.Namespace) -> None:
+    client.call("POST", f"/deployments/{chosen.name}/rollback", json={"revision": chosen.revision})
+    print(f"{chosen.name} goes back to revision {chosen.revision}.")
+
+
+def _env(client: Client, chosen: argparse.Namespace) -> None:
+    print(client.text(f"/deployments/{chosen.name}/environment"), end="")
+
+
+def _post(client: Client, chosen: argparse.Namespace) -> None:
+    client.call("POST", f"/deployments/{chosen.name}/{chosen.action}")
+    print(f"{chosen.name}: {chosen.action} is on its way.")
+
+
+def _delete(client: Client, chosen: argparse.Namespace) -> None:
+    client.call("DELETE", f"/deployments/{chosen.name}")
+    print(f"{chosen.name} is being deleted.")
+
+
+def _keys(client: Client, chosen: argparse.Namespace) -> None:
+    if chosen.create:
+        made = client.call("POST", "/keys", json={"name": chosen.create, "scopes": ["inference"]})
+        print(made["secret"])
+        return
+    for key in client.call("GET", "/keys")["items"]:
+        print(f"{key['id']} {key['shown']}… {','.join(key['scopes']):<18} {key['name']}")
+
+
+def _usage(client: Client, chosen: argparse.Namespace) -> None:
+    params = {"period": chosen.period} if chosen.period else {}
+    print(json.dumps(client.call("GET", "/usage", params=params), indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""Flow D: an idle deployment goes to zero; the next request wakes it, is held, and is answered."""
+
+import concurrent.futures
+from pathlib import Path
+
+import pytest
+from openai import APIStatusError
+
+from moorage.deployments.models import Replica, ReplicaStatus, Wake
+from moorage.metering.models import UsageEvent
+from tests.cast import Cast
+from tests.flows.stack import Stack
+from tests.waiting import wait_until
+
+COMPOSE = """
+models:
+  llm:
+    model: catalog/harbour:q8_0
+    context_size: 512
+    x-moorage:
+      scale: {min: 0, max: 1, idle: 2}
+"""
+
+
+@pytest.fixture
+def secret(committed_cast: Cast, stack: Stack) -> str:
+    """A key of Alice's, with a deployment that has gone to zero."""
+    made = committed_cast.alice.key()
+    with stack.api(made) as api:
+        put = api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE)
+        assert put.status_code == 200, put.text
+        wait_until(lambda: api.get("/deployments/demo").json()["status"] == "idle", seconds=60, what="idle")
+    wait_until(lambda: not Replica.objects.exclude(status=ReplicaStatus.GONE).exists(), seconds=30, what="no replica")
+    assert not list(Path(stack.environment["MOORAGE_SOCKET_DIR"]).glob("*/engine.sock"))
+    return made
+
+
+def test_a_request_wakes_it_and_is_answered(secret: str, stack: Stack) -> None:
+    answer = stack.openai(secret).completions.with_raw_response.create(model="demo/llm", prompt="The sea", max_tokens=4)
+
+    assert answer.parse().usage is not None
+    event = wait_until(
+        lambda: UsageEvent.objects.filter(pk=answer.headers["x-request-id"]).first(), seconds=20, what="usage"
+    )
+    assert event.held_seconds > 0
+    assert event.output_tokens >= 1
+    assert not Wake.objects.exists()
+
+
+def test_many_requests_at_once_cause_one_wake(secret: str, stack: Stack) -> None:
+    before = Replica.objects.count()
+    client = stack.openai(secret)
+
+    with concurrent.futures.ThreadPoolExecutor(20) as pool:
+        answers = list(
+            pool.map(lambda _: client.completions.create(model="demo/llm", prompt="The sea", max_tokens=2), range(20))
+        )
+
+    assert all(answer.usage for answer in answers)
+    assert Replica.objects.count() == before + 1
+
+
+def test_a_paused_deployment_does_not_wake_and_says_so(secret: str, stack: Stack) -> None:
+    with stack.api(secret) as api:
+        assert api.post("/deployments/demo/pause").status_code in {200, 202}
+        wait_until(lambda: api.get("/deployments/demo").json()["status"] == "paused", seconds=30, what="paused")
+
+        def refusal() -> APIStatusError | None:
+            try:
+                stack.openai(secret).completions.create(
+                    model="demo/llm", prompt="x", max_tokens=1, extra_headers={"X-Moorage-Wait": "1"}
+                )
+            except APIStatusError as error:
+                return error if "aused" in str(error) else None
+            return None
+
+        error = wait_until(refusal, seconds=20, what="the refusal of a paused deployment")
+        assert error.status_code == 503
+        assert not Replica.objects.exclude(status=ReplicaStatus.GONE).exists()
