@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -81,6 +82,19 @@ def test_a_reference_becomes_an_artifact_and_then_files(cast: Cast, settings: An
     assert artifact.reference == f"{running.host}/acme/tiny:latest"
     assert artifact.model_facts.architecture == "llama"
     assert (folder / "model.gguf").read_bytes() == weights.gguf()
+
+
+def test_a_model_that_is_on_the_node_needs_no_registry(cast: Cast, settings: Any) -> None:
+    with port(settings, weights.gguf_parcel()) as (_, running):
+        artifact = services.resolve(organization=cast.alice.organization, reference=f"{running.host}/acme/tiny")
+        first = services.pull(artifact=artifact)
+        shutil.rmtree(settings.MOORAGE_STORE / "blobs")
+        asked = len(running.asked)
+
+        again = services.pull(artifact=artifact)
+
+    assert again == first
+    assert len(running.asked) == asked
 
 
 def test_only_the_beginning_of_the_weights_travels_before_a_pull(cast: Cast, settings: Any) -> None:

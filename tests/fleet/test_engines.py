@@ -33,6 +33,7 @@ CPUS = ["--threads", "2", "--threads-batch", "2"]
     [
         ({}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--jinja"]),
         ({"kind": "embedding"}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--embeddings"]),
+        ({"has_chat_template": False}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--no-jinja"]),
         (
             {"devices": ("GPU-1",)},
             ["--parallel", "4", "--no-kv-unified", *CPUS, "--jinja", "--n-gpu-layers", "999"],
@@ -46,7 +47,7 @@ CPUS = ["--threads", "2", "--threads-batch", "2"]
             ["--parallel", "4", "--threads-batch", "2", "--jinja", "--threads", "1", "--kv-unified"],
         ),
     ],
-    ids=["chat", "embedding", "gpu", "tenant flags", "tenant flags in place of defaults"],
+    ids=["chat", "embedding", "no template", "gpu", "tenant flags", "tenant flags in place of defaults"],
 )
 def test_llama_server_is_started_with_exactly_these_words(changes: dict[str, object], rest: list[str]) -> None:
     settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]

@@ -161,6 +161,16 @@ def test_mounts_are_those_two_and_no_others(change: Any, expected: str) -> None:
     assert found == (expected,)
 
 
+def test_every_variable_of_an_image_is_removed_by_name() -> None:
+    image = {"Id": "sha256:abc", "Config": {"Env": ["PATH=/evil", "LD_PRELOAD=/evil.so", "NVIDIA_VISIBLE_DEVICES=all"]}}
+    wanted = profile.expected(SPEC, uid=UID, facts=FACTS)
+
+    body = profile.create_body(wanted, image=image, labels={})
+
+    assert body["Env"] == ["HOME=/home/runner", "PATH=/usr/bin", "LD_PRELOAD", "NVIDIA_VISIBLE_DEVICES"]
+    assert body["Image"] == "sha256:abc"
+
+
 def test_an_unconfined_apparmor_profile_is_named() -> None:
     inspected = as_inspected() | {"AppArmorProfile": "unconfined"}
 

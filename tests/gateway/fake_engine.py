@@ -115,8 +115,15 @@ class FakeEngine:
             return False
         if fault.isdigit():
             shapes = {
-                "llamacpp": {"error": {"code": int(fault), "message": "too long by far", "type": "invalid_request_error"}},
-                "vllm": {"object": "error", "message": "too long by far", "type": "BadRequestError", "code": int(fault)},
+                "llamacpp": {
+                    "error": {"code": int(fault), "message": "too long by far", "type": "invalid_request_error"}
+                },
+                "vllm": {
+                    "object": "error",
+                    "message": "too long by far",
+                    "type": "BadRequestError",
+                    "code": int(fault),
+                },
             }
             _whole(writer, int(fault), json.dumps(shapes[self.shape]).encode())
             return True
@@ -181,7 +188,13 @@ class FakeEngine:
         is_continuous = seen.body.get("stream_options", {}).get("continuous_usage_stats", False)
 
         def frame(choices: list[Any], tokens: int | None = None, **more: Any) -> None:
-            chunk: dict[str, Any] = {"id": "c", "object": "chunk", "model": seen.body["model"], "choices": choices, **more}
+            chunk: dict[str, Any] = {
+                "id": "c",
+                "object": "chunk",
+                "model": seen.body["model"],
+                "choices": choices,
+                **more,
+            }
             if tokens is not None:
                 chunk["usage"] = self._usage(tokens)
             send(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + boundary)
@@ -280,5 +293,6 @@ def _script(body: dict[str, Any]) -> dict[str, Any]:
 
 def _whole(writer: asyncio.StreamWriter, status: int, content: bytes) -> None:
     writer.write(
-        b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (status, len(content), content)
+        b"HTTP/1.1 %d X\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+        % (status, len(content), content)
     )

@@ -112,9 +112,7 @@ def test_frames_without_an_end_fail_without_a_bill(client: openai.OpenAI, gatewa
 def test_a_client_that_leaves_stops_the_engine_and_pays_for_what_was_delivered(
     client: openai.OpenAI, gateway: GatewayProcess, engine: FakeEngine
 ) -> None:
-    answer = client.chat.completions.create(
-        model=MODEL, messages=ask(script(say=WORDS * 50, delay=0.02)), stream=True
-    )
+    answer = client.chat.completions.create(model=MODEL, messages=ask(script(say=WORDS * 50, delay=0.02)), stream=True)
     received = 0
     for chunk in answer:
         received += bool(chunk.choices[0].delta.content)

@@ -154,9 +154,7 @@ def test_a_reply_of_the_engine_that_refuses_is_passed_on_in_openais_shape(
     assert (event.outcome, event.status, event.input_tokens, event.output_tokens) == ("refused", 400, 0, 0)
 
 
-def test_the_engine_gets_built_fields_and_no_header_of_the_clients(
-    client: openai.OpenAI, engine: FakeEngine
-) -> None:
+def test_the_engine_gets_built_fields_and_no_header_of_the_clients(client: openai.OpenAI, engine: FakeEngine) -> None:
     client.chat.completions.create(
         model=MODEL,
         messages=ask("hello"),

@@ -70,7 +70,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "HTTP/0.9": (b"GET /-/healthz HTTP/0.9\r\n\r\n", 400),
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400),
-    "an empty line first": (b"\r\n" + GET + HOST + b"\r\n", 400),
+    "nothing but empty lines": (b"\r\n\r\n", 400),
     "a header of 200 KB": (GET + HOST + b"X-Long: " + b"a" * 200_000 + b"\r\n\r\n", 431),
     "2,000 headers": (GET + HOST + b"".join(b"X-%d: 1\r\n" % n for n in range(900)) + b"\r\n", 431),
     "a header with an underscore": (GET + HOST + b"X_Tenant: other\r\nX-Tenant: mine\r\n\r\n", 400),

@@ -54,3 +54,29 @@ def key_for_secret(secret: str) -> ApiKey | None:
 def has_scope(key: ApiKey, scope: Scope) -> bool:
     """Whether ``key`` opens ``scope``."""
     return str(scope) in key.scopes
+
+
+def members_of(organization: Organization) -> QuerySet[Membership]:
+    """Everybody in ``organization``, owners first as they came."""
+    return organization.memberships.select_related("user").order_by("created_at", "id")
+
+
+def user_with_email(email: str) -> User:
+    """The user with this address. Raises NotFound."""
+    user = User.objects.filter(email=email.strip().lower(), is_active=True).first()
+    if user is None:
+        raise NotFound("Nobody has signed up with this address. Ask them to sign up first.")
+    return user
+
+
+def keys_of(organization: Organization) -> QuerySet[ApiKey]:
+    """Its keys, newest first, revoked ones included."""
+    return ApiKey.objects.for_organization(organization).order_by("-created_at", "id")
+
+
+def key_of(*, organization: Organization, key_id: str) -> ApiKey:
+    """One of its keys. Raises NotFound."""
+    key = ApiKey.objects.for_organization(organization).filter(pk=key_id).first()
+    if key is None:
+        raise NotFound("There is no such key in this organization.")
+    return key

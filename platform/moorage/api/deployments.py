@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from drf_spectacular.utils import OpenApiParameter
+from drf_spectacular.utils import OpenApiParameter, PolymorphicProxySerializer
 from rest_framework import status
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -97,10 +97,14 @@ class DeploymentView(OrganizationView):
         },
         answers={
             200: Answer(
-                description="Nothing had to change; or, with `wait=ready`, it is ready; or, with `dry_run`, the plan"
-                " (the schema Plan).",
-                kind=DeploymentSerializer,
+                description="Nothing had to change; or, with `wait=ready`, it is ready; or, with `dry_run`, the plan.",
+                kind=PolymorphicProxySerializer(
+                    component_name="DeploymentOrPlan",
+                    serializers=[DeploymentSerializer, PlanSerializer],
+                    resource_type_field_name=None,
+                ),
                 example=examples.DEPLOYMENT,
+                more={"dry_run": examples.PLAN},
             ),
             202: Answer(
                 description="It is wanted from now on; the header Location says where to look.",
@@ -187,7 +191,9 @@ class DeploymentView(OrganizationView):
         body = read(PutBodyFields, sent)
         twice = sorted(prefixed.keys() & body["variables"].keys())
         if twice:
-            raise InvalidInput(f"The variable {twice[0]} is in the body and in the address. Send it once.", param=twice[0])
+            raise InvalidInput(
+                f"The variable {twice[0]} is in the body and in the address. Send it once.", param=twice[0]
+            )
         return body["compose"], {**body["variables"], **prefixed}
 
     def _plan(self, name: str, text: str, variables: dict[str, str]) -> Response:

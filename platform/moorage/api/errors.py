@@ -128,9 +128,7 @@ def translate(exc: BaseException) -> errors.PlatformError | None:
             return None
 
 
-def answer(
-    request: HttpRequest, error: errors.PlatformError, *, headers: dict[str, str] | None = None
-) -> HttpResponse:
+def answer(request: HttpRequest, error: errors.PlatformError, *, headers: dict[str, str] | None = None) -> HttpResponse:
     """The envelope as JSON, whatever format the answer would have had."""
     document: dict[str, Any] = dict(errors.envelope(error, request_id=_request_id(request)))
     if isinstance(error, SpecInvalid):
@@ -207,4 +205,3 @@ def _headers(exc: BaseException, error: errors.PlatformError) -> dict[str, str]:
 
 def _request_id(request: HttpRequest) -> str | None:
     return getattr(request, "request_id", None)
-

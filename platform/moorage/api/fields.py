@@ -37,7 +37,9 @@ def read_query(kind: type[Fields], request: Request, *, prefix: str = "") -> dic
     found: dict[str, str] = {}
     for name, values in request.query_params.lists():
         if len(values) > 1:
-            raise InvalidInput(f"The parameter {name[:80]} was sent {len(values)} times. Send it once.", param=name[:80])
+            raise InvalidInput(
+                f"The parameter {name[:80]} was sent {len(values)} times. Send it once.", param=name[:80]
+            )
         if not (prefix and name.startswith(prefix)):
             found[name] = values[0]
     return read(kind, found)

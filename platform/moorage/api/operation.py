@@ -10,7 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    OpenApiResponse,
+    PolymorphicProxySerializer,
+    extend_schema,
+)
 from rest_framework import serializers
 
 from moorage.api.errors import BodyTooLarge, MalformedBody, ScopeMissing
@@ -51,7 +57,9 @@ class ErrorDetailSerializer(serializers.Serializer):
     code = serializers.CharField(help_text="Stable; branch on this.")
     message = serializers.CharField(help_text="A sentence that says what to do.")
     param = serializers.CharField(allow_null=True, help_text="The field, parameter or key it is about.")
-    request_id = serializers.CharField(allow_null=True, help_text="Also the header `x-request-id`; finds it in the log.")
+    request_id = serializers.CharField(
+        allow_null=True, help_text="Also the header `x-request-id`; finds it in the log."
+    )
     problems = ErrorProblemSerializer(many=True, required=False, help_text="With the code `spec_invalid`: all of them.")
 
 
@@ -72,8 +80,10 @@ class Answer:
     """One way an operation succeeds. ``kind`` None: no body."""
 
     description: str
-    kind: type[serializers.Serializer] | None = None
+    kind: type[serializers.Serializer] | PolymorphicProxySerializer | None = None
     example: Any = None
+    #: Further examples by name.
+    more: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     #: Other formats of the same answer: media type -> example text.
     texts: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -161,11 +171,10 @@ def _answers(answers: Mapping[int, Answer]) -> tuple[dict[Any, Any], list[OpenAp
             continue
         if answer.kind is not None:
             responses[status, JSON] = OpenApiResponse(answer.kind, description=answer.description)
-            examples.append(
-                OpenApiExample(
-                    f"{status}", value=answer.example, response_only=True, status_codes=[str(status)], media_type=JSON
+            for name, value in {f"{status}": answer.example, **answer.more}.items():
+                examples.append(
+                    OpenApiExample(name, value=value, response_only=True, status_codes=[str(status)], media_type=JSON)
                 )
-            )
         for media_type, text in answer.texts.items():
             responses[status, media_type] = OpenApiResponse(OpenApiTypes.STR, description=answer.description)
             examples.append(

@@ -87,7 +87,9 @@ class DeleteFields(TimeoutFields):
 class RollbackFields(Fields):
     """Which revision to run again."""
 
-    revision = serializers.IntegerField(min_value=1, max_value=2**31 - 1, help_text="The number of an earlier revision.")
+    revision = serializers.IntegerField(
+        min_value=1, max_value=2**31 - 1, help_text="The number of an earlier revision."
+    )
 
 
 class EnvironmentFields(Fields):
@@ -154,7 +156,9 @@ class DeploymentSerializer(DeploymentSummarySerializer):
     @extend_schema_field(DeployedModelSerializer(many=True))
     def get_models(self, deployment: Deployment) -> Any:
         """By key."""
-        return DeployedModelSerializer(deployments.pins_of(deployment.target), many=True).data if deployment.target else []
+        return (
+            DeployedModelSerializer(deployments.pins_of(deployment.target), many=True).data if deployment.target else []
+        )
 
     @extend_schema_field(_VARIABLES_SCHEMA)
     def get_environment(self, deployment: Deployment) -> dict[str, list[dict[str, str]]]:
@@ -233,3 +237,18 @@ def warnings_of(revision: Revision) -> tuple[Problem, ...]:
         return compose.parse(revision.compose, variables=revision.variables).warnings
     except SpecInvalid:
         return ()
+
+
+@extend_schema_field(_VARIABLES_SCHEMA)
+class VariablesField(serializers.Field):
+    """Names and values by service."""
+
+    def to_representation(self, value: Any) -> Any:
+        """As it is."""
+        return value
+
+
+class ServiceEnvironmentSerializer(serializers.Serializer):
+    """The environment of one or all services."""
+
+    environment = VariablesField()

@@ -4,7 +4,21 @@ from django.urls import path, re_path, register_converter
 from django.urls.converters import StringConverter
 from django.urls.resolvers import URLPattern, URLResolver
 
-from moorage.api import deployments
+from moorage.api import (
+    administrator,
+    administrator_billing,
+    deployment_verbs,
+    deployments,
+    environments,
+    health,
+    keys,
+    openapi,
+    registries,
+    replicas,
+    revisions,
+    statements,
+    usage,
+)
 from moorage.api.errors import unknown_address
 
 
@@ -14,12 +28,69 @@ class SegmentConverter(StringConverter):
     regex = r"[^/\x00-\x1f\x7f]+"
 
 
+class NumberConverter:
+    """A number that PostgreSQL's integer holds; what is larger is no address."""
+
+    regex = r"[0-9]{1,9}"
+
+    def to_python(self, value: str) -> int:
+        """The number."""
+        return int(value)
+
+    def to_url(self, value: int) -> str:
+        """Its digits."""
+        return str(value)
+
+
 register_converter(SegmentConverter, "segment")
+register_converter(NumberConverter, "number")
 
 app_name = "api"
 _DEPLOYMENT = "deployments/<segment:name>"
+_INVOICE = "admin/invoices/<segment:invoice_id>"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("deployments", deployments.DeploymentsView.as_view(), name="deployments"),
     path(_DEPLOYMENT, deployments.DeploymentView.as_view(), name="deployment"),
+    path(f"{_DEPLOYMENT}/environment", environments.EnvironmentView.as_view(), name="environment"),
+    path(f"{_DEPLOYMENT}/rollback", deployment_verbs.RollbackView.as_view(), name="rollback"),
+    path(f"{_DEPLOYMENT}/pause", deployment_verbs.PauseView.as_view(), name="pause"),
+    path(f"{_DEPLOYMENT}/resume", deployment_verbs.ResumeView.as_view(), name="resume"),
+    path(f"{_DEPLOYMENT}/revisions", revisions.RevisionsView.as_view(), name="revisions"),
+    path(f"{_DEPLOYMENT}/revisions/<number:number>", revisions.RevisionView.as_view(), name="revision"),
+    path(f"{_DEPLOYMENT}/replicas", replicas.ReplicasView.as_view(), name="replicas"),
+    path(f"{_DEPLOYMENT}/replicas/<segment:replica_id>/logs", replicas.ReplicaLogsView.as_view(), name="replica_logs"),
+    path(f"{_DEPLOYMENT}/timeline", replicas.TimelineView.as_view(), name="timeline"),
+    path("keys", keys.KeysView.as_view(), name="keys"),
+    path("keys/<segment:key_id>", keys.KeyByIdView.as_view(), name="key"),
+    path("whoami", keys.WhoamiView.as_view(), name="whoami"),
+    path("registries", registries.RegistriesView.as_view(), name="registries"),
+    path("registries/<segment:host>", registries.RegistryView.as_view(), name="registry"),
+    path("usage", usage.UsageView.as_view(), name="usage"),
+    path("usage/requests", usage.RequestsView.as_view(), name="requests"),
+    path("usage/requests/<segment:request_id>", usage.RequestView.as_view(), name="request"),
+    path("statement", statements.StatementView.as_view(), name="statement"),
+    path("statements", statements.StatementsView.as_view(), name="statements"),
+    path("invoices", statements.InvoicesView.as_view(), name="invoices"),
+    path("admin/organizations", administrator.OrganizationsView.as_view(), name="admin_organizations"),
+    path(
+        "admin/organizations/<segment:slug>/statement",
+        administrator.OrganizationStatementView.as_view(),
+        name="admin_statement",
+    ),
+    path(
+        "admin/organizations/<segment:slug>/requests",
+        administrator.OrganizationRequestsView.as_view(),
+        name="admin_requests",
+    ),
+    path("admin/requests/<segment:request_id>", administrator.AnyRequestView.as_view(), name="admin_request"),
+    path("admin/nodes", administrator.NodesView.as_view(), name="admin_nodes"),
+    path("admin/prices", administrator_billing.PricesView.as_view(), name="admin_prices"),
+    path("admin/invoices", administrator_billing.AllInvoicesView.as_view(), name="admin_invoices"),
+    path(f"{_INVOICE}/approve", administrator_billing.ApproveView.as_view(), name="admin_approve"),
+    path(f"{_INVOICE}/void", administrator_billing.VoidView.as_view(), name="admin_void"),
+    path(f"{_INVOICE}/mark-paid", administrator_billing.MarkPaidView.as_view(), name="admin_mark_paid"),
+    path("openapi.json", openapi.OpenApiView.as_view(), name="openapi"),
+    path("healthz", health.HealthView.as_view(), name="healthz"),
+    path("readyz", health.ReadinessView.as_view(), name="readyz"),
     re_path(r"", unknown_address, name="unknown"),
 ]

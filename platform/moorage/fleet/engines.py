@@ -106,8 +106,12 @@ def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
         ("--no-kv-unified", None),
         ("--threads", str(settings.cpu_threads)),
         ("--threads-batch", str(settings.cpu_threads)),
-        ("--embeddings" if settings.kind == "embedding" else "--jinja", None),
     ]
+    if settings.kind == "embedding":
+        defaults.append(("--embeddings", None))
+    else:
+        # Without a template of the model's own the engine falls back to one that it has built in.
+        defaults.append(("--jinja" if settings.has_chat_template else "--no-jinja", None))
     if settings.devices:
         defaults.append(("--n-gpu-layers", "999"))
     return EngineCommand(

@@ -124,6 +124,33 @@ def expected(spec: ContainerSpec, *, uid: int, facts: EngineFacts) -> Document:
     }
 
 
+def create_body(wanted: Mapping[str, Any], *, image: Mapping[str, Any], labels: Mapping[str, str]) -> Document:
+    """The body that asks for a container as ``wanted``, from ``image`` as the Engine describes it.
+
+    Docker adds an image's variables to those given; a name without a value removes one. All are removed: what an image
+    says must reach neither the runner nor a hook that starts it.
+    """
+    given = {line.partition("=")[0] for line in wanted["Config"]["Env"]}
+    inherited = {line.partition("=")[0] for line in (image.get("Config") or {}).get("Env") or []}
+    mounts = [
+        {
+            "Type": mount["Type"],
+            "Source": mount["Source"],
+            "Target": mount["Destination"],
+            "ReadOnly": not mount["RW"],
+            "BindOptions": {"Propagation": mount["Propagation"]},
+        }
+        for mount in wanted["Mounts"]
+    ]
+    return {
+        **wanted["Config"],
+        "Env": [*wanted["Config"]["Env"], *sorted(inherited - given)],
+        "Image": image["Id"],
+        "Labels": dict(labels),
+        "HostConfig": {**wanted["HostConfig"], "Mounts": mounts},
+    }
+
+
 def differences(inspected: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[str, ...]:
     """Every member in which ``inspected`` is not what was ``wanted``, as ``HostConfig.Privileged: True, not False``."""
     found = [

@@ -5,7 +5,6 @@ afterwards what it made, and anything but :func:`moorage.fleet.profile.expected`
 """
 
 import contextlib
-import datetime as dt
 import os
 import threading
 import time
@@ -17,7 +16,7 @@ import docker
 import docker.errors
 import urllib3.exceptions
 
-from moorage.fleet import name_lock, profile, sockets
+from moorage.fleet import inspected_container, name_lock, profile, sockets
 from moorage.fleet.engines import Engine, RunnerPaths
 from moorage.fleet.errors import (
     ContainerConflict,
@@ -29,13 +28,10 @@ from moorage.fleet.errors import (
     StartFailed,
 )
 from moorage.fleet.runtime import (
-    EPOCH_LABEL,
     INSTANCE_LABEL,
-    REPLICA_LABEL,
     SPEC_LABEL,
     Container,
     ContainerSpec,
-    Status,
     labels_of,
 )
 from moorage.fleet.weights import model_path
@@ -43,16 +39,6 @@ from moorage.fleet.weights import model_path
 #: One call of the Engine. `stop` adds its own grace to it.
 CALL_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 0.05
-#: Statuses of Docker that are ours under another name.
-_STATUSES: Final[Mapping[str, Status]] = {
-    "created": "created",
-    "running": "running",
-    "restarting": "running",
-    "paused": "paused",
-    "exited": "exited",
-    "dead": "exited",
-    "removing": "exited",
-}
 _PROGRAMS: Final[Mapping[Engine, tuple[str, ...]]] = {
     Engine.LLAMACPP: ("/usr/local/bin/llama-server",),
     Engine.VLLM: ("/usr/bin/python3", "-m", "vllm.entrypoints.openai.api_server"),
@@ -114,12 +100,12 @@ class DockerRuntime:
                 sockets.discard(spec.socket_dir)
                 raise ProfileMismatch(f"{spec.name} was not what was asked for and is removed: {'; '.join(wrong)}")
             if inspected["State"]["Status"] != "created":
-                return _container(inspected)
+                return inspected_container.container(inspected)
             self._start(engine, spec, inspected["Id"])
             started = _inspect(engine, spec.name)
             if started is None:
                 raise RuntimeFailed(f"{spec.name} was removed while it was being started.")
-            return _container(started)
+            return inspected_container.container(started)
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -150,14 +136,14 @@ class DockerRuntime:
             engine = self._engine()
             summaries = engine.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={self.instance}"})
             found = [_inspect(engine, summary["Id"]) for summary in summaries]
-            containers = [_container(inspected) for inspected in found if inspected is not None]
+            containers = [inspected_container.container(inspected) for inspected in found if inspected is not None]
             return tuple(sorted(containers, key=lambda container: container.name))
 
     def inspect(self, name: str) -> Container | None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         with _reaching():
             inspected = self._ours(name)
-            return None if inspected is None else _container(inspected)
+            return None if inspected is None else inspected_container.container(inspected)
 
     def logs(self, name: str, *, tail: int = 200) -> str:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -198,28 +184,7 @@ class DockerRuntime:
     ) -> bool:
         """Whether it was made; False where the name is taken."""
         wanted = profile.expected(spec, uid=uid, facts=facts)
-        given = {name for name, _ in spec.environment}
-        inherited = {line.partition("=")[0] for line in (image.get("Config") or {}).get("Env") or []}
-        body = {
-            **wanted["Config"],
-            # A name without a value removes the image's variable: nothing of it may reach a runtime hook.
-            "Env": [*wanted["Config"]["Env"], *sorted(inherited - given)],
-            "Image": image["Id"],
-            "Labels": labels_of(spec, instance=self.instance),
-            "HostConfig": {
-                **wanted["HostConfig"],
-                "Mounts": [
-                    {
-                        "Type": mount["Type"],
-                        "Source": mount["Source"],
-                        "Target": mount["Destination"],
-                        "ReadOnly": not mount["RW"],
-                        "BindOptions": {"Propagation": mount["Propagation"]},
-                    }
-                    for mount in wanted["Mounts"]
-                ],
-            },
-        }
+        body = profile.create_body(wanted, image=image, labels=labels_of(spec, instance=self.instance))
         try:
             engine.create_container_from_config(body, spec.name)  # type: ignore[no-untyped-call]
         except docker.errors.APIError as error:
@@ -257,7 +222,7 @@ class DockerRuntime:
     def _turn(self, name: str, *, to: Literal["paused", "running"]) -> None:
         with _reaching():
             inspected = self._present(name)
-            status = _status(inspected)
+            status = inspected_container.status(inspected)
             if status == to:
                 return
             if status not in {"running", "paused"}:
@@ -269,7 +234,7 @@ class DockerRuntime:
                     self._engine().unpause(inspected["Id"])
             except docker.errors.APIError:
                 # Another caller may have done it in the meantime, which is what was asked for.
-                if _status(self._present(name)) != to:
+                if inspected_container.status(self._present(name)) != to:
                     raise
 
     def _present(self, name: str) -> Document:
@@ -330,38 +295,6 @@ def _inspect(engine: docker.APIClient, name: str) -> Document | None:
     except docker.errors.NotFound:
         return None
     return inspected
-
-
-def _status(inspected: Document) -> Status:
-    return _STATUSES[inspected["State"]["Status"]]
-
-
-def _container(inspected: Document) -> Container:
-    labels = inspected["Config"]["Labels"] or {}
-    state = inspected["State"]
-    status = _status(inspected)
-    has_ended = status == "exited"
-    return Container(
-        name=inspected["Name"].lstrip("/"),
-        replica_id=labels.get(REPLICA_LABEL, ""),
-        epoch=int(labels.get(EPOCH_LABEL, "0")),
-        spec_hash=labels.get(SPEC_LABEL, ""),
-        status=status,
-        exit_code=state["ExitCode"] if has_ended else None,
-        is_oom_killed=bool(state.get("OOMKilled")),
-        started_at=_moment(state.get("StartedAt")),
-        finished_at=_moment(state.get("FinishedAt")) if has_ended else None,
-        labels=tuple(sorted((key, value) for key, value in labels.items() if key.startswith("moorage."))),
-        image=inspected["Image"],
-    )
-
-
-def _moment(text: str | None) -> dt.datetime | None:
-    """Docker writes nanoseconds, and the year 1 for "never"."""
-    if not text or text.startswith("0001-"):
-        return None
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    return dt.datetime.fromisoformat(f"{whole}.{(fraction + '000000')[:6]}+00:00")
 
 
 @contextlib.contextmanager

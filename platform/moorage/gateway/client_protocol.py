@@ -152,7 +152,7 @@ class ClientProtocol(asyncio.Protocol):
         if end < len(_END_OF_HEAD):
             if len(buffer) > self._settings.max_head_bytes:
                 self._refuse_at_once(HeadTooLarge())
-            elif buffer[:1] in b"\r\n" or buffer.count(b"\n") != buffer.count(b"\r\n"):
+            elif buffer.count(b"\n") != buffer.count(b"\r\n"):
                 self._refuse_at_once(BadRequest("Header lines must end with CR LF."))
             return False
         if end > self._settings.max_head_bytes:

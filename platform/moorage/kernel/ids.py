@@ -35,7 +35,6 @@ PREFIXES: Final = {
     "out": "outbox message",
     "aud": "audit entry",
     "itn": "invitation",
-    "crd": "registry credential",
 }
 
 

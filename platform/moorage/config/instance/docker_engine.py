@@ -20,6 +20,8 @@ DEFAULT_HOST: Final = "unix:///var/run/docker.sock"
 #: An Engine that is there answers a ping at once.
 PING_SECONDS: Final = 2.0
 _BUILD_SECONDS: Final = 900.0
+#: How much of a build step's text is shown.
+_SHOWN: Final = 90
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -120,4 +122,4 @@ def _hear(message: Mapping[str, object], *, tag: str, say: Callable[[str], None]
         raise StartFailed(f"Building the image {tag} failed: {message['error']}")
     sentence = str(message.get("stream", "")).strip()
     if sentence.startswith("Step "):
-        say(sentence)
+        say(sentence if len(sentence) <= _SHOWN else f"{sentence[:_SHOWN]} …")

@@ -78,8 +78,6 @@ def _up(asked: argparse.Namespace, *, root: Path, place: Home, environ: Mapping[
     is_first = place.unfinished.exists() or not place.up.exists()
     if asked.detach:
         return _detach(asked, root=root, place=place, environ=environ, is_first=is_first)
-    if up.claim(place) is not None:
-        return _already_up(place)
     wishes = up.Wishes(console_port=asked.console_port, gateway_port=asked.gateway_port, runtime=asked.runtime)
 
     def when_ready(warning: str | None) -> None:
@@ -87,23 +85,18 @@ def _up(asked: argparse.Namespace, *, root: Path, place: Home, environ: Mapping[
         if not asked.quiet:
             _show_report(place, is_first=is_first, warning=warning)
 
-    try:
-        up.run(
-            place=place,
-            root=root,
-            operator=environ,
-            wishes=wishes,
-            progress=Progress(steps=up.STEPS),
-            when_ready=when_ready,
-        )
-    finally:
-        place.supervisor.unlink(missing_ok=True)
+    with up.claimed(place) as is_ours:
+        if not is_ours:
+            return _already_up(place)
+        progress = Progress(steps=up.STEPS)
+        up.run(place=place, root=root, operator=environ, wishes=wishes, progress=progress, when_ready=when_ready)
     return 0
 
 
 def _detach(asked: argparse.Namespace, *, root: Path, place: Home, environ: Mapping[str, str], is_first: bool) -> int:
     """Start the supervisor in a session of its own, show its progress, return when everything is ready."""
     log = place.logs / "up.log"
+    place.ready.unlink(missing_ok=True)  # One that a killed supervisor left is not the answer to wait for.
     options = [f"--console-port={asked.console_port}"] if asked.console_port else []
     options += [f"--gateway-port={asked.gateway_port}"] if asked.gateway_port else []
     options += [f"--runtime={asked.runtime}"] if asked.runtime else []

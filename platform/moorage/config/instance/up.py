@@ -4,13 +4,15 @@
 4. migrations                          5. the processes of Moorage         6. first boot: accounts and the demo
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from moorage.config.instance import (
@@ -72,20 +74,28 @@ def run(
         _stop(supervisor, variables)
 
 
-def claim(place: home.Home) -> Identity | None:
-    """Take the home for this process; or the supervisor that has it already.
+@contextlib.contextmanager
+def claimed(place: home.Home) -> Iterator[bool]:
+    """Take the home for this process alone while the context lasts; False if another supervisor has it.
 
     The notes and children of a supervisor that was killed are cleared away first.
     """
     place.prepare()
-    if (running := Identity.read(place.supervisor)) is not None and running.pid != os.getpid():
-        return running
-    place.ready.unlink(missing_ok=True)
-    end_leftovers(place.run)
-    myself = Identity.of(os.getpid())
-    assert myself is not None
-    myself.write(place.supervisor)
-    return None
+    with (place.run / "supervisor.lock").open("w") as guard:
+        try:
+            fcntl.flock(guard, fcntl.LOCK_EX | fcntl.LOCK_NB)  # The kernel lets go of it when this process dies.
+        except BlockingIOError:
+            yield False
+            return
+        place.ready.unlink(missing_ok=True)
+        end_leftovers(place.run)
+        myself = Identity.of(os.getpid())
+        assert myself is not None
+        myself.write(place.supervisor)
+        try:
+            yield True
+        finally:
+            place.supervisor.unlink(missing_ok=True)
 
 
 def _start(

@@ -1,0 +1,27 @@
+"""Answers that are not JSON: text to read or to download, CSV for spreadsheets."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rest_framework.renderers import BaseRenderer
+
+
+class TextRenderer(BaseRenderer):
+    """Plain text as it is."""
+
+    media_type = "text/plain"
+    format = "text"
+    charset = "utf-8"
+
+    def render(
+        self, data: Any, accepted_media_type: str | None = None, renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """``data`` is the text."""
+        return str(data).encode()
+
+
+class CsvRenderer(TextRenderer):
+    """CSV as a room has written it."""
+
+    media_type = "text/csv"
+    format = "csv"
