@@ -58,21 +58,20 @@ def test_what_does_not_balance_is_refused_before_it_is_written(cast: Cast, picos
 
 def test_the_database_refuses_what_does_not_balance_at_commit(cast: Cast) -> None:
     account = LedgerAccount.objects.create(organization=cast.alice.organization, kind="x", currency="USD")
-    made = LedgerTransaction.objects.create(kind="test", idempotency_key="key", effective_at=NOON)
-    for pico in (2, -1):
-        LedgerEntry.objects.create(transaction=made, account=account, amount_pico=pico)
 
     with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
+        made = LedgerTransaction.objects.create(kind="test", idempotency_key="key", effective_at=NOON)
+        for pico in (2, -1):
+            LedgerEntry.objects.create(transaction=made, account=account, amount_pico=pico)
         _commit()
 
 
 def test_currencies_do_not_balance_each_other(cast: Cast) -> None:
-    made = LedgerTransaction.objects.create(kind="test", idempotency_key="key", effective_at=NOON)
-    for currency, pico in (("USD", 1), ("EUR", -1)):
-        account = LedgerAccount.objects.create(organization=cast.alice.organization, kind="x", currency=currency)
-        LedgerEntry.objects.create(transaction=made, account=account, amount_pico=pico)
-
     with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
+        made = LedgerTransaction.objects.create(kind="test", idempotency_key="key", effective_at=NOON)
+        for currency, pico in (("USD", 1), ("EUR", -1)):
+            account = LedgerAccount.objects.create(organization=cast.alice.organization, kind="x", currency=currency)
+            LedgerEntry.objects.create(transaction=made, account=account, amount_pico=pico)
         _commit()
 
 

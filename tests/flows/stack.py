@@ -130,7 +130,10 @@ class Stack:
     def api(self, key: str) -> httpx.Client:
         """A REST client with ``key``."""
         return httpx.Client(
-            base_url=self.api_url, headers={"Authorization": f"Bearer {key}"}, timeout=320, trust_env=False
+            base_url=self.api_url,
+            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/yaml"},
+            timeout=320,
+            trust_env=False,
         )
 
     def openai(self, key: str, **options: Any) -> OpenAI:

@@ -54,7 +54,7 @@ def test_a_compose_file_becomes_an_endpoint_that_answers(committed_cast: Cast, s
         service = {one["name"]: one["value"] for one in document["environment"]["app"]}
         assert service["OPENAI_BASE_URL"] == f"{stack.gateway_url}/v1/"
         assert api.put("/deployments/demo", content=COMPOSE).json()["revision"] == document["revision"]
-        replica = api.get("/deployments/demo/replicas").json()["items"][0]
+        replica = api.get("/deployments/demo/replicas").json()["data"][0]
         assert replica["status"] == "ready"
         assert "--alias" in replica["argv"]
 
@@ -87,7 +87,7 @@ def test_what_is_killed_comes_back_and_what_is_deleted_leaves_nothing(committed_
     secret = committed_cast.alice.key(Scope.MANAGE, Scope.INFERENCE)
     with stack.api(secret) as api:
         assert api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE).status_code == 200
-        before = api.get("/deployments/demo/replicas").json()["items"][0]
+        before = api.get("/deployments/demo/replicas").json()["data"][0]
 
         # Everything of the control plane and the data plane, at once; the database and the broker stay.
         stack.kill(*stack.running)
@@ -101,7 +101,7 @@ def test_what_is_killed_comes_back_and_what_is_deleted_leaves_nothing(committed_
             return True
 
         wait_until(answers_again, seconds=60, what="an answer after everything was killed")
-        assert api.get("/deployments/demo/replicas").json()["items"][0]["id"] == before["id"], (
+        assert api.get("/deployments/demo/replicas").json()["data"][0]["id"] == before["id"], (
             "it never stopped serving"
         )
 
@@ -121,14 +121,14 @@ def test_a_killed_engine_is_replaced(committed_cast: Cast, stack: Stack) -> None
     secret = committed_cast.alice.key()
     with stack.api(secret) as api:
         assert api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE).status_code == 200
-        first = api.get("/deployments/demo/replicas").json()["items"][0]
+        first = api.get("/deployments/demo/replicas").json()["data"][0]
         socket = next(Path(stack.environment["MOORAGE_SOCKET_DIR"]).glob("*/engine.sock"))
         pid = _engine_pid(socket)
 
         os.kill(pid, signal.SIGKILL)
 
         def is_replaced() -> bool:
-            ready = [one for one in api.get("/deployments/demo/replicas").json()["items"] if one["status"] == "ready"]
+            ready = [one for one in api.get("/deployments/demo/replicas").json()["data"] if one["status"] == "ready"]
             return bool(ready) and ready[0]["id"] != first["id"]
 
         wait_until(is_replaced, seconds=60, what="another replica")

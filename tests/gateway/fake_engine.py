@@ -226,9 +226,9 @@ class FakeEngine:
                 running = 1
             frame(choice(word), running)
             seen.sent = number
-            if number == script.get("at", len(words)):
-                if not await self._break(fault, send, writer, gone, seen):
-                    return False
+            is_here = number == script.get("at", len(words))
+            if is_here and not await self._break(fault, send, writer, gone, seen):
+                return False
         factor = 1000 if fault == "lie" else 1
         tokens = script.get("claim", len(words) * factor)
         if fault == "negative":

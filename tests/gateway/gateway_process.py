@@ -78,7 +78,7 @@ class GatewayProcess:
         return socket.create_connection(("127.0.0.1", self.port), timeout=20)
 
     def exchange(self, request: bytes) -> bytes:
-        """Sends raw bytes and returns everything until the gateway closes, or until it has been quiet after an answer."""
+        """Sends raw bytes; returns what comes until the gateway closes or is quiet after an answer."""
         with self.connect() as plug:
             plug.sendall(request)
             received = b""

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import json
 import os
 import resource
 import signal
@@ -40,7 +41,10 @@ def test_a_killed_gateway_leaves_an_open_and_checkpoints_of_what_was_delivered(
         model=MODEL, messages=ask(script(say=[" w"] * 5000, delay=0.01)), stream=True
     )
     next(iter(stream))
-    checkpoints = lambda: [each for each in gateway.records() if isinstance(each, journal.Checkpoint)]  # noqa: E731
+
+    def checkpoints() -> list[journal.Checkpoint]:
+        return [each for each in gateway.records() if isinstance(each, journal.Checkpoint)]
+
     wait_until(lambda: len(checkpoints()) >= 2, seconds=10)
 
     gateway.kill()
@@ -129,7 +133,7 @@ def test_segments_rotate_and_each_is_whole(
 
 
 def waiting_request(key: str) -> bytes:
-    body = '{"model":"%s","messages":[{"role":"user","content":"{\\"wait\\":true}"}]}' % MODEL
+    body = json.dumps({"model": MODEL, "messages": ask(script(wait=True))})
     return (
         f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
@@ -146,9 +150,10 @@ def test_without_a_place_for_usage_nothing_billable_starts_and_what_began_is_rec
     with client_of(gateway, alices_key) as client, contextlib.closing(gateway.connect()) as held:
         held.sendall(waiting_request(alices_key))
         wait_until(lambda: engine.seen, seconds=5)
-        # No new segment can be taken from here on: the disk is full, as far as this process can see.
+        # The disk is full as far as this process can see: the segment it has (64 KiB) is its own, a new one with a
+        # carried request in it would be a little larger.
         _, hard = resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (70_000, hard))
+        resource.prlimit(gateway.process.pid, resource.RLIMIT_FSIZE, (66_000, hard))
         served = 0
         with pytest.raises(openai.InternalServerError) as refused:
             for _ in range(1000):
@@ -202,10 +207,7 @@ def test_a_slow_reader_slows_the_engine_and_is_cut_in_the_end(
     gateway = start_gateway(MOORAGE_GATEWAY_STALL_SECONDS="1")
     wait_until_knows(gateway, alices_key, MODEL)
     words = 200_000
-    body = '{"model":"%s","stream":true,"messages":[{"role":"user","content":"%s"}]}' % (
-        MODEL,
-        script(say=["word" * 8] * words).replace('"', '\\"'),
-    )
+    body = json.dumps({"model": MODEL, "stream": True, "messages": ask(script(say=["word" * 8] * words))})
     with contextlib.closing(gateway.connect()) as plug:
         plug.sendall(
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {alices_key}\r\n"

@@ -5,7 +5,7 @@ import hmac
 from django.db.models import QuerySet
 
 from moorage.accounts.errors import RoleTooLow
-from moorage.accounts.models import ApiKey, Membership, Organization, Role, Scope, User
+from moorage.accounts.models import ApiKey, AuditEntry, Membership, Organization, Role, Scope, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
 from moorage.kernel.errors import NotFound
@@ -80,3 +80,30 @@ def key_of(*, organization: Organization, key_id: str) -> ApiKey:
     if key is None:
         raise NotFound("There is no such key in this organization.")
     return key
+
+
+def organization(*, slug: str) -> Organization:
+    """Any organization, for administrators alone. Raises NotFound."""
+    found = Organization.objects.filter(slug=slug).first()
+    if found is None:
+        raise NotFound("There is no organization with this short name.")
+    return found
+
+
+def organization_with_id(organization_id: str) -> Organization:
+    """Any organization, for administrators alone. Raises NotFound."""
+    found = Organization.objects.filter(pk=organization_id).first()
+    if found is None:
+        raise NotFound("There is no organization with this id.")
+    return found
+
+
+def administrator_keys() -> QuerySet[ApiKey]:
+    """Keys of every organization that open the administrator's REST, newest first, revoked ones included."""
+    keys_found = ApiKey.objects.filter(scopes__contains=[str(Scope.ADMIN)])
+    return keys_found.select_related("organization").order_by("-created_at", "id")
+
+
+def audit_of(*, subject: str) -> QuerySet[AuditEntry]:
+    """What was done to ``subject`` (an id), the first deed first. For administrators, or for ids of one's own tenant."""
+    return AuditEntry.objects.filter(subject=subject).order_by("at", "id")

@@ -50,7 +50,7 @@ class OrganizationsView(AdministratorView):
         },
         raises=[InvalidPeriod, paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Usage that ended in the month and what is charged in it, of every organization, with its invoice."""
         months = review.organizations_of_month(billing.period_of(self.query.get("period")))
         page = paging.page_in_memory(months, name="slug", key=lambda month: month.organization.slug, query=self.query)
@@ -94,7 +94,7 @@ class OrganizationRequestsView(AdministratorView):
         },
         raises=[OrganizationNotFound, InvalidPeriod, paging.InvalidCursor],
     )
-    def get(self, request: Request, slug: str) -> Response:
+    def get(self, _request: Request, slug: str) -> Response:
         """The requests that ended in the month, as the organization sees them."""
         return requests_page(_organization(slug), self.query)
 
@@ -116,7 +116,7 @@ class AnyRequestView(AdministratorView):
         },
         raises=[RequestNotFound],
     )
-    def get(self, request: Request, request_id: str) -> Response:
+    def get(self, _request: Request, request_id: str) -> Response:
         """One request of any organization with its counts, its charges and the prices that were in force."""
         event = metering.events([request_id]).get(request_id)
         organization = Organization.objects.filter(pk=event.organization_id).first() if event else None
@@ -142,7 +142,7 @@ class NodesView(AdministratorView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Every node, what it has, and what is reserved on it."""
         return paging.page(fleet.nodes(), order="name", query=self.query).answer(NodeSerializer)
 

@@ -54,7 +54,7 @@ class PricesView(AdministratorView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Every meter and model that has a price: the one in force, what follows, and what was before."""
         entries = review.price_list(now=clock.now())
         page = paging.page_in_memory(
@@ -71,7 +71,7 @@ class PricesView(AdministratorView):
         answers={201: Answer(description="The new price.", kind=PriceSerializer, example=examples.PRICE)},
         raises=[InvalidPrice, PriceInThePast, PriceExists],
     )
-    def post(self, request: Request) -> Response:
+    def post(self, _request: Request) -> Response:
         """A new price from a moment on. No existing price changes, and no usage that is rated already."""
         meter = Meter(self.body["meter"])
         made = verbs.set_price(
@@ -102,7 +102,7 @@ class AllInvoicesView(AdministratorView):
         },
         raises=[InvalidPeriod, paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Invoices of all organizations, newest first; `status=in_review` are those that wait for you."""
         period, status = self.query.get("period"), self.query.get("status")
         rows = review.all_invoices(
@@ -134,7 +134,7 @@ class ApproveView(_InvoiceVerbView):
         answers=_changed(examples.ORGANIZATION_INVOICE),
         raises=[InvoiceNotFound, InvoiceChanged],
     )
-    def post(self, request: Request, invoice_id: str) -> Response:
+    def post(self, _request: Request, invoice_id: str) -> Response:
         """Lets an invoice out of review: it gets its number and goes to the organization."""
         verbs.approve_invoice(invoice=review.any_invoice(invoice_id), by=self.actor, reason=self.body["reason"])
         return self.shown(invoice_id)
@@ -153,7 +153,7 @@ class VoidView(_InvoiceVerbView):
         answers=_changed({**examples.ORGANIZATION_INVOICE, "status": "void"}),
         raises=[InvoiceNotFound, InvoiceChanged, ReasonMissing],
     )
-    def post(self, request: Request, invoice_id: str) -> Response:
+    def post(self, _request: Request, invoice_id: str) -> Response:
         """The invoice is not owed; the payment provider is told. Its statement stays as it is."""
         verbs.void_invoice(invoice=review.any_invoice(invoice_id), by=self.actor, reason=self.body["reason"])
         return self.shown(invoice_id)
@@ -172,7 +172,7 @@ class MarkPaidView(_InvoiceVerbView):
         answers=_changed({**examples.ORGANIZATION_INVOICE, "status": "paid"}),
         raises=[InvoiceNotFound, InvoiceChanged, PaidElsewhere, ReasonMissing],
     )
-    def post(self, request: Request, invoice_id: str) -> Response:
+    def post(self, _request: Request, invoice_id: str) -> Response:
         """Records that the invoice was paid by bank transfer. One that a payment provider collects is refused."""
         verbs.mark_paid(
             invoice=review.any_invoice(invoice_id),

@@ -67,7 +67,7 @@ class KeyAuthentication(BaseAuthentication):
         _note_use(key)
         return Caller(key=key), key
 
-    def authenticate_header(self, request: Request) -> str:
+    def authenticate_header(self, _request: Request) -> str:
         """Makes DRF answer 401 rather than 403 where no credential was sent."""
         return 'Bearer realm="moorage"'
 

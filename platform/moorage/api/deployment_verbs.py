@@ -46,8 +46,8 @@ class RollbackView(_VerbView):
         answers=_accepted(examples.PROVISIONING),
         raises=[DeploymentNotFound, RevisionNotFound, BeingDeleted, OrganizationSuspended],
     )
-    def post(self, request: Request, name: str) -> Response:
-        """Makes an earlier revision the one that is wanted, digests and all. The present one drains when it is ready."""
+    def post(self, _request: Request, name: str) -> Response:
+        """Makes an earlier revision the wanted one again, digests and all. The present one drains once it is ready."""
         require_not_suspended(self.organization)
         verbs.roll_back(deployment=self.found(name), number=self.body["revision"], by=self.actor)
         return self.shown(name, status=202)
@@ -64,7 +64,7 @@ class PauseView(_VerbView):
         answers=_accepted({**examples.DEPLOYMENT, "is_paused": True}),
         raises=[DeploymentNotFound, BeingDeleted],
     )
-    def post(self, request: Request, name: str) -> Response:
+    def post(self, _request: Request, name: str) -> Response:
         """Runs no replica until it is resumed; requests do not wake it. Pausing twice changes nothing."""
         verbs.pause(deployment=self.found(name), by=self.actor)
         return self.shown(name, status=202)
@@ -81,7 +81,7 @@ class ResumeView(_VerbView):
         answers=_accepted(examples.PROVISIONING),
         raises=[DeploymentNotFound, BeingDeleted, OrganizationSuspended],
     )
-    def post(self, request: Request, name: str) -> Response:
+    def post(self, _request: Request, name: str) -> Response:
         """Undoes a pause: at least one replica of every model starts. Resuming what is not paused changes nothing."""
         require_not_suspended(self.organization)
         verbs.resume(deployment=self.found(name), by=self.actor)

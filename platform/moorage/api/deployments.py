@@ -53,7 +53,7 @@ class DeploymentsView(OrganizationView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """The organization's deployments by name. Deleted ones are not among them; their usage stays."""
         rows = questions.deployments_of(self.organization)
         return paging.page(rows, order="name", query=self.query).answer(DeploymentSummarySerializer)
@@ -72,7 +72,7 @@ class DeploymentView(OrganizationView):
         answers={200: Answer(description="The deployment.", kind=DeploymentSerializer, example=examples.DEPLOYMENT)},
         raises=[DeploymentNotFound],
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, _request: Request, name: str) -> Response:
         """Where it stands and why, what it serves, and the environment its services need."""
         return Response(DeploymentSerializer(questions.deployment(organization=self.organization, name=name)).data)
 
@@ -165,7 +165,7 @@ class DeploymentView(OrganizationView):
         },
         raises=[DeploymentNotFound, TooManyWaiting, WaitTimeout],
     )
-    def delete(self, request: Request, name: str) -> Response:
+    def delete(self, _request: Request, name: str) -> Response:
         """Ends the deployment. Requests that are being answered are finished first; what was used stays on the bill."""
         found = questions.deployment(organization=self.organization, name=name)
         verbs.delete(deployment=found, by=self.actor)
@@ -181,7 +181,7 @@ class DeploymentView(OrganizationView):
     def _file(self, request: Request) -> tuple[str, dict[str, str]]:
         """The Compose text and the variables of body and query together."""
         prefixed = {
-            key.removeprefix(_VARIABLE): value
+            key.removeprefix(_VARIABLE): str(value)
             for key, value in request.query_params.items()
             if key.startswith(_VARIABLE)
         }
@@ -194,7 +194,8 @@ class DeploymentView(OrganizationView):
             raise InvalidInput(
                 f"The variable {twice[0]} is in the body and in the address. Send it once.", param=twice[0]
             )
-        return body["compose"], {**body["variables"], **prefixed}
+        variables: dict[str, str] = body["variables"]
+        return body["compose"], {**variables, **prefixed}
 
     def _plan(self, name: str, text: str, variables: dict[str, str]) -> Response:
         prepared = drafts.draft(organization=self.organization, name=name, compose_text=text, variables=variables)

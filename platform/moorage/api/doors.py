@@ -28,7 +28,7 @@ class _NoOverride:
 class AcceptNegotiation(DefaultContentNegotiation):
     """The Accept header alone chooses the format: `format` is an ordinary parameter, checked like any other."""
 
-    settings = _NoOverride()
+    settings = _NoOverride()  # type: ignore[assignment]
 
 
 class KeyView(APIView):
@@ -38,7 +38,7 @@ class KeyView(APIView):
     scope: ClassVar[Scope | None] = None
 
     authentication_classes = [KeyAuthentication]
-    permission_classes: list[type[BasePermission]] = [HasScope]  # type: ignore[assignment]
+    permission_classes: list[type[BasePermission]] = [HasScope]
     parser_classes: list[type[BaseParser]] = [JsonParser]
     renderer_classes: list[type[BaseRenderer]] = [JSONRenderer]
     content_negotiation_class = AcceptNegotiation

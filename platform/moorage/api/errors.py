@@ -14,6 +14,7 @@ DRF's own exceptions become Problem, which borrows its code and status from them
 """
 
 import logging
+from collections.abc import Iterable
 from typing import Any, Final
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -87,7 +88,8 @@ class Problem(errors.PlatformError):
 
 _SENTENCES: Final = {
     exceptions.MethodNotAllowed: "This address does not take {method}. The header Allow names what it takes.",
-    exceptions.UnsupportedMediaType: "This address does not read this Content-Type. /api/v1/openapi.json says what it reads.",
+    exceptions.UnsupportedMediaType: "This address does not read this Content-Type."
+    " /api/v1/openapi.json says what it reads.",
     exceptions.NotAcceptable: "This address has no answer in a format that your Accept header allows.",
 }
 
@@ -99,7 +101,7 @@ def handle(exc: Exception, context: dict[str, Any]) -> HttpResponse | None:
     if error is None:
         logger.error("request_failed request_id=%s path=%s", _request_id(request), request.path, exc_info=exc)
         error = errors.PlatformError()
-    return answer(request, error, headers=_headers(exc, error))
+    return answer(request, error, headers=_headers(exc, error, context["view"].allowed_methods))
 
 
 def translate(exc: BaseException) -> errors.PlatformError | None:
@@ -192,12 +194,12 @@ def _flat(detail: Any, path: str) -> list[tuple[str, str]]:
     return [(path, str(detail))]
 
 
-def _headers(exc: BaseException, error: errors.PlatformError) -> dict[str, str]:
-    headers = {}
+def _headers(exc: BaseException, error: errors.PlatformError, allowed: Iterable[str]) -> dict[str, str]:
+    headers: dict[str, str] = {}
     if error.status_code == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="moorage"'
-    if isinstance(exc, exceptions.Throttled) and exc.wait:
-        headers["Retry-After"] = str(int(exc.wait))
+    if isinstance(exc, exceptions.MethodNotAllowed):
+        headers["Allow"] = ", ".join(allowed)
     if isinstance(error, TooManyWaiting):
         headers["Retry-After"] = "5"
     return headers

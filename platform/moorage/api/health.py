@@ -38,7 +38,7 @@ class HealthView(PublicView):
         is_public=True,
         answers={200: Answer(description="It does.", kind=HealthSerializer, example={"status": "ok"})},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Answers as long as the process answers at all; looks at nothing else."""
         return Response({"status": "ok"})
 
@@ -54,7 +54,7 @@ class ReadinessView(PublicView):
         answers={200: Answer(description="They can.", kind=HealthSerializer, example={"status": "ok"})},
         raises=[NotReady],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Asks the database for one row."""
         try:
             with connection.cursor() as cursor:

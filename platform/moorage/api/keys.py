@@ -42,7 +42,7 @@ class KeysView(OrganizationView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """All keys, those that are revoked or expired too. Secrets are stored nowhere, so they are not among this."""
         rows = ApiKey.objects.for_organization(self.organization)
         return paging.page(rows, order="-id", query=self.query).answer(ApiKeySerializer)
@@ -62,7 +62,7 @@ class KeysView(OrganizationView):
         },
         raises=[InvalidAccount],
     )
-    def post(self, request: Request) -> Response:
+    def post(self, _request: Request) -> Response:
         """A new key of your organization. A key of the administrator is made only with a key of the administrator."""
         scopes = [Scope(scope) for scope in self.body["scopes"]]
         if Scope.ADMIN in scopes and not accounts_questions.has_scope(self.caller.key, Scope.ADMIN):
@@ -92,7 +92,7 @@ class KeyByIdView(OrganizationView):
         answers={204: Answer(description="The key opens nothing any more.")},
         raises=[KeyNotFound],
     )
-    def delete(self, request: Request, key_id: str) -> Response:
+    def delete(self, _request: Request, key_id: str) -> Response:
         """Ends a key: gateways refuse it within a second, and its streams end. Revoking twice changes nothing."""
         key = ApiKey.objects.for_organization(self.organization).filter(pk=key_id).first()
         if key is None:
@@ -113,6 +113,6 @@ class WhoamiView(KeyView):
             200: Answer(description="Your key and its organization.", kind=WhoamiSerializer, example=examples.WHOAMI)
         },
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """The key you sent, what it opens, and the organization it belongs to. Any live key may ask."""
         return Response(WhoamiSerializer({"key": self.caller.key, "organization": self.organization}).data)

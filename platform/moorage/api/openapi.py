@@ -29,13 +29,13 @@ SETTINGS: Final[dict[str, Any]] = {
 }
 
 
-class KeyScheme(OpenApiAuthenticationExtension):
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """Documents KeyAuthentication."""
 
     target_class = "moorage.api.authentication.KeyAuthentication"
     name = "ApiKey"
 
-    def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, Any]:
+    def get_security_definition(self, _auto_schema: AutoSchema) -> dict[str, Any]:
         """A bearer token."""
         return {
             "type": "http",
@@ -62,7 +62,7 @@ class OpenApiView(PublicView):
             200: Answer(description="OpenAPI 3.1.", kind=DocumentSerializer, example={"openapi": "3.1.0"}),
         },
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Every operation of this API with its errors and examples. Anybody may read it."""
         return Response(document())
 
@@ -71,6 +71,6 @@ class OpenApiView(PublicView):
 def document() -> dict[str, Any]:
     """The whole document, as JSON types only."""
     with patched_settings(SETTINGS):
-        schema = SchemaGenerator().get_schema(request=None, public=True)
+        schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     found: dict[str, Any] = json.loads(OpenApiJsonRenderer().render(schema, renderer_context={}))
     return found

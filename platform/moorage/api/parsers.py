@@ -23,7 +23,9 @@ class JsonParser(BaseParser):
     media_type = "application/json"
     limit: ClassVar[int] = MAX_BYTES
 
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None) -> Any:
+    def parse(
+        self, stream: Any, _media_type: str | None = None, _parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
         """The value. Raises BodyTooLarge, and MalformedBody with the place."""
         body = read_bounded(stream, self.limit)
         try:
@@ -56,9 +58,9 @@ class ComposeParser(BaseParser):
     media_type = "application/yaml"
 
     def parse(
-        self, stream: Any, media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
-    ) -> ComposeText:
-        """The text. Raises BodyTooLarge, and MalformedBody if it is not UTF-8."""
+        self, stream: Any, _media_type: str | None = None, _parser_context: Mapping[str, Any] | None = None
+    ) -> Any:
+        """The text, as ComposeText. Raises BodyTooLarge, and MalformedBody if it is not UTF-8."""
         body = read_bounded(stream, MAX_BYTES)
         try:
             return ComposeText(body.decode("utf-8"))

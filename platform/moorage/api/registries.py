@@ -33,7 +33,7 @@ class RegistriesView(OrganizationView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """The registries that the organization can log in to. Secrets are never shown."""
         rows = questions.credentials(organization=self.organization)
         return paging.page(rows, order="host", query=self.query).answer(RegistrySerializer)
@@ -52,7 +52,7 @@ class RegistryView(OrganizationView):
         },
         raises=[CredentialNotFound, InvalidCredential],
     )
-    def get(self, request: Request, host: str) -> Response:
+    def get(self, _request: Request, host: str) -> Response:
         """Whether there is a credential for this host, and whose it is. The secret is never shown."""
         rows = questions.credentials(organization=self.organization)
         found = rows.filter(host=verbs.canonical_host(host)).first()
@@ -70,7 +70,7 @@ class RegistryView(OrganizationView):
         answers={200: Answer(description="Stored.", kind=RegistrySerializer, example=examples.REGISTRY)},
         raises=[InvalidCredential],
     )
-    def put(self, request: Request, host: str) -> Response:
+    def put(self, _request: Request, host: str) -> Response:
         """Keeps a user name and a secret for this registry, encrypted, in place of an earlier one."""
         stored = verbs.store_credential(
             organization=self.organization,
@@ -89,7 +89,7 @@ class RegistryView(OrganizationView):
         answers={204: Answer(description="Forgotten.")},
         raises=[CredentialNotFound, InvalidCredential],
     )
-    def delete(self, request: Request, host: str) -> Response:
+    def delete(self, _request: Request, host: str) -> Response:
         """Later pulls from this registry are anonymous. Models that are on the node stay there."""
         verbs.delete_credential(organization=self.organization, host=host, by=self.actor)
         return Response(status=204)

@@ -41,7 +41,7 @@ class ReplicasView(OrganizationView):
         },
         raises=[DeploymentNotFound, paging.InvalidCursor],
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, _request: Request, name: str) -> Response:
         """Every copy that has, or may have, a container: its status with the reason, its clocks, its arguments."""
         deployment = questions.deployment(organization=self.organization, name=name)
         rows = questions.replicas(deployment, with_gone=self.query["with_gone"])
@@ -95,7 +95,7 @@ class TimelineView(OrganizationView):
         },
         raises=[DeploymentNotFound, paging.InvalidCursor],
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, _request: Request, name: str) -> Response:
         """Every change of status of the deployment and its replicas, and every deed of a person or a key."""
         deployment = questions.deployment(organization=self.organization, name=name)
         return paging.page(questions.timeline(deployment), order="-id", query=self.query).answer(

@@ -33,7 +33,7 @@ class RevisionsView(OrganizationView):
         },
         raises=[DeploymentNotFound, paging.InvalidCursor],
     )
-    def get(self, request: Request, name: str) -> Response:
+    def get(self, _request: Request, name: str) -> Response:
         """Every revision the deployment has had, newest first. A revision never changes."""
         deployment = questions.deployment(organization=self.organization, name=name)
         page = paging.page(questions.revisions(deployment), order="-number", query=self.query)
@@ -51,7 +51,7 @@ class RevisionView(OrganizationView):
         answers={200: Answer(description="The revision.", kind=RevisionSerializer, example=examples.REVISION)},
         raises=[DeploymentNotFound, RevisionNotFound],
     )
-    def get(self, request: Request, name: str, number: int) -> Response:
+    def get(self, _request: Request, name: str, number: int) -> Response:
         """The revision with the Compose file and the variables it was made from."""
         deployment = questions.deployment(organization=self.organization, name=name)
         found = questions.revision(deployment=deployment, number=number)

@@ -15,7 +15,6 @@ from moorage.compose.environment import EnvVar, as_env_file
 from moorage.compose.problems import Problem, SpecInvalid
 from moorage.deployments import queries as deployments
 from moorage.deployments.models import Deployment, DeploymentStatus, Revision
-from moorage.deployments.pins import Pin
 from moorage.deployments.queries import Preview
 
 _VARIABLES_SCHEMA: Final = {
@@ -98,7 +97,7 @@ class EnvironmentFields(Fields):
     service = serializers.CharField(required=False, max_length=200, help_text="One service alone; else all of them.")
 
 
-class DeployedModelSerializer(serializers.Serializer[Pin]):
+class DeployedModelSerializer(serializers.Serializer):
     """One model of a revision, as it was decided when the revision was made."""
 
     key = serializers.CharField(source="model_key", help_text="Its key under `models`.")
@@ -149,7 +148,7 @@ class DeploymentSerializer(DeploymentSummarySerializer):
     env_file = serializers.SerializerMethodField()
     warnings = serializers.SerializerMethodField(help_text="What the file says and Moorage ignores.")
 
-    def get_endpoint(self, deployment: Deployment) -> str:
+    def get_endpoint(self, _deployment: Deployment) -> str:
         """The gateway's."""
         return endpoint()
 
@@ -192,7 +191,7 @@ class PlanSerializer(serializers.Serializer[Preview]):
     env_file = serializers.SerializerMethodField()
     warnings = ErrorProblemSerializer(many=True, source="draft.warnings")
 
-    def get_endpoint(self, preview: Preview) -> str:
+    def get_endpoint(self, _preview: Preview) -> str:
         """The gateway's."""
         return endpoint()
 

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from moorage.billing import prices
 from moorage.billing.models import Meter, Price
-from moorage.kernel.money import PICO_PER_CENT, Money
+from moorage.kernel.money import Money
 
 
 def money(pico: int, currency: str = prices.CURRENCY) -> dict[str, str]:
@@ -29,19 +29,15 @@ def money(pico: int, currency: str = prices.CURRENCY) -> dict[str, str]:
     component_name="Money",
 )
 class MoneyField(serializers.Field):
-    """An integer number of pico-units."""
+    """An integer amount, in pico-units, or in units of ``unit_pico`` such as cents."""
+
+    def __init__(self, *, unit_pico: int = 1, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._unit_pico = unit_pico
 
     def to_representation(self, value: Any) -> dict[str, str]:
         """See money()."""
-        return money(int(value))
-
-
-class CentsField(MoneyField):
-    """A whole number of cents, written as any other amount."""
-
-    def to_representation(self, value: Any) -> dict[str, str]:
-        """See money()."""
-        return money(int(value) * PICO_PER_CENT)
+        return money(int(value) * self._unit_pico)
 
 
 class PriceSerializer(serializers.Serializer[Price]):

@@ -4,12 +4,13 @@ from typing import Any
 
 from rest_framework import serializers
 
-from moorage.api.serializers_money import CentsField, MoneyField
+from moorage.api.serializers_money import MoneyField
 from moorage.api.serializers_usage import PeriodFields
 from moorage.billing import invoices as billing_invoices
 from moorage.billing import prices
 from moorage.billing.models import Invoice, InvoiceStatus, Meter
 from moorage.billing.queries import StatementView
+from moorage.kernel.money import PICO_PER_CENT
 
 
 class StatementFields(PeriodFields):
@@ -89,7 +90,7 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     reason = serializers.CharField(allow_blank=True, help_text="Why, for people.")
     period = serializers.SerializerMethodField()
     statement_id = serializers.CharField()
-    total = CentsField(source="total_cents")
+    total = MoneyField(source="total_cents", unit_pico=PICO_PER_CENT)
     provider = serializers.CharField(help_text="Who collects it.")
     payment_url = serializers.CharField(allow_blank=True, help_text="Where to pay it, if it is paid online.")
     created_at = serializers.DateTimeField()

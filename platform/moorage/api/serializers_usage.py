@@ -42,7 +42,9 @@ class UsageRowSerializer(serializers.Serializer):
     """Sums of one group."""
 
     group = serializers.CharField(allow_blank=True, help_text="An id, a served name, or a day; empty for a total.")
-    label = serializers.CharField(allow_blank=True, help_text="The group as people know it.")
+    label = serializers.CharField(  # type: ignore[assignment]
+        allow_blank=True, help_text="The group as people know it."
+    )
     requests = serializers.IntegerField()
     input_tokens = serializers.IntegerField(help_text="All prompt tokens, the cached ones among them.")
     cached_tokens = serializers.IntegerField()
@@ -58,7 +60,7 @@ class UsageSerializer(serializers.Serializer):
     period_end = serializers.DateTimeField(help_text="Not in it any more.")
     grouped_by = serializers.ChoiceField(choices=[(grouping.value, grouping.value) for grouping in Grouping])
     total = UsageRowSerializer()
-    data = UsageRowSerializer(many=True)
+    data = UsageRowSerializer(many=True)  # type: ignore[assignment]
     next_cursor = serializers.CharField(allow_null=True)
 
 
@@ -79,7 +81,9 @@ class RequestSerializer(serializers.Serializer[UsageEvent]):
     input_tokens = serializers.IntegerField(help_text="All prompt tokens, the cached ones among them.")
     cached_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
-    source = serializers.CharField(help_text="Who counted: `engine`, `engine_running`, `gateway`, `none`.")
+    source = serializers.CharField(  # type: ignore[assignment]
+        help_text="Who counted: `engine`, `engine_running`, `gateway`, `none`."
+    )
     started_at = serializers.DateTimeField()
     first_token_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(help_text="Decides the month.")

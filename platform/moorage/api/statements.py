@@ -68,7 +68,7 @@ class StatementsView(OrganizationView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Every month with usage, frozen or running, newest first. The present one is always among them."""
         months = billing.months(organization=self.organization)
         page = paging.page_in_memory(months, name="period", key=str, query=self.query, newest_first=True)
@@ -94,7 +94,7 @@ class InvoicesView(OrganizationView):
         },
         raises=[paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """What you owe and have paid, newest first, those that an administrator is looking at included."""
         rows = billing.invoices_of(self.organization)
         return paging.page(rows, order="-id", query=self.query).answer(InvoiceSerializer)

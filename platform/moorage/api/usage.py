@@ -39,18 +39,18 @@ class UsageView(OrganizationView):
         answers={200: Answer(description="The sums by group.", kind=UsageSerializer, example=examples.USAGE)},
         raises=[InvalidPeriod, paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """Tokens and replica seconds that ended in the month, some seconds old. What they cost is on the statement.
 
         Replica time belongs to no key and to no single model name, so those groups have none.
         """
         period = billing.period_of(self.query.get("period"))
         grouping = Grouping(self.query["group"])
-        span = {"start": period.start, "end": period.end}
-        rows = metering.usage(organization=self.organization, by=grouping, **span)
+        start, end = period.start, period.end
+        rows = metering.usage(organization=self.organization, by=grouping, start=start, end=end)
         page = paging.page_in_memory(rows, name=grouping.value, key=lambda row: row.group, query=self.query)
         labels = _labels(self.organization, grouping, [row.group for row in page.rows])
-        total = metering.total(organization=self.organization, **span)
+        total = metering.total(organization=self.organization, start=start, end=end)
         document = {
             "period": str(period),
             "period_start": period.start,
@@ -80,7 +80,7 @@ class RequestsView(OrganizationView):
         },
         raises=[InvalidPeriod, paging.InvalidCursor],
     )
-    def get(self, request: Request) -> Response:
+    def get(self, _request: Request) -> Response:
         """The requests that ended in the month, newest first. Prompts and answers are stored nowhere."""
         return requests_page(self.organization, self.query)
 
@@ -102,7 +102,7 @@ class RequestView(OrganizationView):
         },
         raises=[RequestNotFound],
     )
-    def get(self, request: Request, request_id: str) -> Response:
+    def get(self, _request: Request, request_id: str) -> Response:
         """One request with its counts, and every charge with the price that was in force."""
         return Response(rated_document(billing.rated_request(organization=self.organization, request_id=request_id)))
 

@@ -20,6 +20,7 @@ CURRENCY: Final = "USD"
 _MOST_PICO: Final = 10**15
 _TOKENS_DECIMALS: Final = 6
 _SECONDS_DECIMALS: Final = 12
+_SECONDS_OF_HOUR: Final = 3600
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +85,7 @@ def parse(meter: str, text: str) -> int:
     replica second (at most twelve). Raises InvalidPrice with a sentence."""
     decimals = _decimals(meter)
     per = "per 1M tokens" if decimals == _TOKENS_DECIMALS else "per replica second"
-    if not re.fullmatch(rf"[0-9]{{1,9}}(?:\.[0-9]{{1,{decimals}}})?", text.strip()):
+    if not re.fullmatch(rf"[0-9]{{1,10}}(?:\.[0-9]{{1,{decimals}}})?", text.strip()):
         raise InvalidPrice(
             f"Write the price in {CURRENCY} {per} as a decimal number with at most {decimals} decimals, such as 0.25.",
             param="price",
@@ -95,6 +96,26 @@ def parse(meter: str, text: str) -> int:
     if pico > _MOST_PICO:
         raise InvalidPrice("This price is beyond anything sensible. Is the unit right?", param="price")
     return pico
+
+
+def parse_hour(text: str) -> int:
+    """Pico-units of one replica second from USD per replica hour. Raises InvalidPrice, also where the second that it
+    comes to has more than twelve decimals: nothing is rounded, the nearest exact prices are named."""
+    hour = parse(Meter.REPLICA_SECONDS, text)
+    pico, rest = divmod(hour, _SECONDS_OF_HOUR)
+    if rest:
+        below, above = (text_per_hour(near) for near in (pico, pico + 1))
+        raise InvalidPrice(
+            f"{text.strip()} {CURRENCY} an hour is no whole number of 10⁻¹² {CURRENCY} a second."
+            f" The nearest that are: {below} and {above}.",
+            param="price",
+        )
+    return pico
+
+
+def text_per_hour(pico_per_second: int) -> str:
+    """A price of a replica second as USD per replica hour, exactly: ``0.072``."""
+    return text(Meter.REPLICA_SECONDS, pico_per_second * _SECONDS_OF_HOUR)
 
 
 def text(meter: str, pico_per_unit: int) -> str:

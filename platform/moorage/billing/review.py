@@ -3,11 +3,12 @@ everything that waits for a person. Further down (lines, requests) it goes throu
 
 import dataclasses
 import datetime as dt
+import enum
 
 from django.db.models import Count, Min, QuerySet, Sum
 
 from moorage.accounts.models import Organization
-from moorage.billing import prices
+from moorage.billing import prices, states
 from moorage.billing.errors import InvoiceNotFound
 from moorage.billing.models import (
     BillingMonth,
@@ -19,6 +20,7 @@ from moorage.billing.models import (
     UnratedUsage,
     WebhookEvent,
 )
+from moorage.billing.payments_transfer import TransferProvider
 from moorage.kernel.clock import Period
 from moorage.metering import queries as metering
 
@@ -95,6 +97,27 @@ def any_invoice(invoice_id: str) -> Invoice:
     if found is None:
         raise InvoiceNotFound
     return found
+
+
+class InvoiceVerb(enum.StrEnum):
+    """What an administrator can do to an invoice."""
+
+    APPROVE = "approve"
+    MARK_PAID = "mark-paid"
+    VOID = "void"
+    MARK_UNCOLLECTIBLE = "mark-uncollectible"
+
+
+def verbs_of(invoice: Invoice) -> tuple[InvoiceVerb, ...]:
+    """What its status allows now; a payment is recorded by hand only where no provider collects."""
+    is_by_hand = invoice.provider == TransferProvider.name and invoice.provider_reference != ""
+    possible = {
+        InvoiceVerb.APPROVE: invoice.status == InvoiceStatus.IN_REVIEW,
+        InvoiceVerb.MARK_PAID: is_by_hand and states.may_move(invoice.status, InvoiceStatus.PAID),
+        InvoiceVerb.VOID: states.may_move(invoice.status, InvoiceStatus.VOID),
+        InvoiceVerb.MARK_UNCOLLECTIBLE: states.may_move(invoice.status, InvoiceStatus.UNCOLLECTIBLE),
+    }
+    return tuple(verb for verb, is_possible in possible.items() if is_possible)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

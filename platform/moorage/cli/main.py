@@ -93,7 +93,7 @@ def _plan(client: Client, chosen: argparse.Namespace) -> None:
 
 
 def _list(client: Client, _chosen: argparse.Namespace) -> None:
-    for one in client.call("GET", "/deployments")["items"]:
+    for one in client.call("GET", "/deployments")["data"]:
         print(f"{one['name']:<40} {one['status']:<14} revision {one['revision']}")
 
 
@@ -102,12 +102,12 @@ def _status(client: Client, chosen: argparse.Namespace) -> None:
     print(f"{one['name']} is {one['status']}: {one['reason']}")
     for model in one["models"]:
         print(f"  {model['served_name']}: {model['reference']} ({model['quantization']}) on {model['engine']}")
-    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["items"]:
+    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["data"]:
         print(f"  {replica['id']} {replica['status']}: {replica['reason']}")
 
 
 def _logs(client: Client, chosen: argparse.Namespace) -> None:
-    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["items"]:
+    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["data"]:
         if chosen.replica in {None, replica["id"]}:
             print(f"== {replica['id']} ({replica['status']})")
             print(client.call("GET", f"/deployments/{chosen.name}/replicas/{replica['id']}/logs")["text"])
@@ -137,7 +137,7 @@ def _keys(client: Client, chosen: argparse.Namespace) -> None:
         made = client.call("POST", "/keys", json={"name": chosen.create, "scopes": ["inference"]})
         print(made["secret"])
         return
-    for key in client.call("GET", "/keys")["items"]:
+    for key in client.call("GET", "/keys")["data"]:
         print(f"{key['id']} {key['shown']}… {','.join(key['scopes']):<18} {key['name']}")
 
 

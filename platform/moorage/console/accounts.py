@@ -81,6 +81,13 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @login_required
+def organizations(request: HttpRequest) -> HttpResponse:
+    """Every organization of whoever is signed in, to change between them."""
+    found = queries.organizations_of(user_of(request))
+    return render(request, "accounts/organizations.html", {"organizations": found})
+
+
+@login_required
 @require_http_methods(["GET", "POST"])
 def create_organization(request: HttpRequest) -> HttpResponse:
     """A new organization with whoever creates it as its owner."""

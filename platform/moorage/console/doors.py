@@ -3,8 +3,9 @@
 A stranger to an organization gets the 404 of one that does not exist.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import login_required
@@ -14,7 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Membership, Organization, Role, User
-from moorage.kernel.errors import NotFound
+from moorage.kernel.errors import NotFound, Refused
 
 Rest = ParamSpec("Rest")
 Page = Callable[Concatenate[HttpRequest, Rest], HttpResponseBase]
@@ -51,7 +52,8 @@ def member(
             if allowed is not None and Role(membership.role) not in allowed:
                 raise PermissionDenied("Your role in this organization does not allow this. Ask an owner.")
             request.membership = membership  # type: ignore[attr-defined]
-            return view(request, membership, *args, **kwargs)
+            with _as_pages():
+                return view(request, membership, *args, **kwargs)
 
         return opened
 
@@ -66,9 +68,21 @@ def administrator(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRe
     def opened(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not user_of(request).is_administrator:
             raise Http404
-        return view(request, *args, **kwargs)
+        with _as_pages():
+            return view(request, *args, **kwargs)
 
     return opened
+
+
+@contextlib.contextmanager
+def _as_pages() -> Iterator[None]:
+    """What a room does not find or refuses becomes the page for it; other errors are the view's to show."""
+    try:
+        yield
+    except NotFound as error:
+        raise Http404(error.message) from error
+    except Refused as error:
+        raise PermissionDenied(error.message) from error
 
 
 def organization_of(request: HttpRequest) -> Organization | None:

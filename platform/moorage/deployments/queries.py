@@ -1,7 +1,8 @@
 """The questions about deployments. A stranger's deployment is not found."""
 
 import dataclasses
-from collections.abc import Mapping
+import datetime as dt
+from collections.abc import Iterable, Mapping
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
@@ -16,6 +17,8 @@ from moorage.deployments.models import (
     Replica,
     ReplicaStatus,
     Revision,
+    Route,
+    RouteActivity,
     Scale,
     TimelineEvent,
 )
@@ -141,3 +144,45 @@ def preview(*, organization: Organization, draft: Draft) -> Preview:
     return Preview(
         draft=draft, is_new=existing is None, is_changed=is_changed, revision_number=number, steps=tuple(steps)
     )
+
+
+def deployment_names(organization: Organization) -> Mapping[str, str]:
+    """Names of its deployments by id; those that are deleted keep theirs."""
+    return dict(Deployment.objects.for_organization(organization).values_list("pk", "name"))
+
+
+def revision_labels(organization: Organization) -> Mapping[str, str]:
+    """What people call its revisions, by id: ``demo revision 3``."""
+    rows = Revision.objects.for_organization(organization).values_list("pk", "deployment__name", "number")
+    return {pk: f"{name} revision {number}" for pk, name, number in rows}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Trace:
+    """What answered a request, as far as rows of it are left: revision, pinned model, replica."""
+
+    revision: Revision | None
+    pin: Pin | None
+    replica: Replica | None
+
+
+def trace(*, organization: Organization, revision_id: str, replica_id: str, model_key: str) -> Trace:
+    """From the ids that a request carries to the digest, the quantization and the argument list behind it."""
+    found = Revision.objects.for_organization(organization).select_related("deployment").filter(pk=revision_id).first()
+    pins = {pin.model_key: pin for pin in pins_of(found)} if found else {}
+    return Trace(
+        revision=found,
+        pin=pins.get(model_key),
+        replica=Replica.objects.for_organization(organization).filter(pk=replica_id).first() if replica_id else None,
+    )
+
+
+def last_requests(deployments: Iterable[Deployment]) -> dict[str, dt.datetime]:
+    """When each of these deployments was last called, by id, as the gateways tell it; never called: not in it."""
+    routes = dict(Route.objects.filter(deployment__in=list(deployments)).values_list("id", "deployment_id"))
+    activity = RouteActivity.objects.filter(route_id__in=routes, last_request_at__isnull=False)
+    found: dict[str, dt.datetime] = {}
+    for route_id, at in activity.values_list("route_id", "last_request_at"):
+        assert at is not None
+        found[routes[route_id]] = max(at, found.get(routes[route_id], at))
+    return found

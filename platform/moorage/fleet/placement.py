@@ -152,9 +152,9 @@ def _fits_now(demand: Demand, node: NodeState) -> bool:
 
 
 def _devices(demand: Demand, node: NodeState) -> tuple[DeviceState, ...]:
-    """The smallest free devices that are large enough, so that large ones stay for those who need them."""
+    """The smallest free devices that are large enough, in order: large ones stay for those who need them."""
     large_enough = [device for device in node.free_devices if device.memory_bytes >= demand.gpu_memory_bytes]
-    large_enough.sort(key=lambda device: (device.memory_bytes, device.device_id))
+    large_enough.sort(key=lambda device: device.memory_bytes)
     return tuple(large_enough[: demand.gpus])
 
 

@@ -122,7 +122,7 @@ def _report_if_due() -> None:
 def _states(nodes: list[Node], *, now: dt.datetime) -> list[NodeState]:
     free: dict[str, list[DeviceState]] = {}
     count: dict[str, int] = {}
-    for device in Device.objects.filter(node__in=nodes, is_present=True):
+    for device in Device.objects.filter(node__in=nodes, is_present=True).order_by("vendor_id"):
         count[device.node_id] = count.get(device.node_id, 0) + 1
         if device.reservation_id is None:
             state = DeviceState(device_id=device.pk, memory_bytes=device.memory_bytes)

@@ -4,9 +4,11 @@ Lines are collected and written a few times a second; a reader that is slow make
 """
 
 import os
+import stat
 from typing import Final
 
 _PENDING_MAX: Final = 10_000
+_UNWRITTEN_MAX: Final = 4 * 1024 * 1024
 
 
 class AccessLog:
@@ -14,6 +16,9 @@ class AccessLog:
 
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor
+        self._unwritten = b""
+        if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+            os.set_blocking(descriptor, False)
         self._lines: list[str] = []
         self._dropped = 0
 
@@ -28,16 +33,24 @@ class AccessLog:
 
     def flush(self) -> None:
         """Write what has been noted."""
-        if not self._lines:
+        if not self._lines and not self._unwritten:
             return
         lines, self._lines = self._lines, []
         if self._dropped:
             lines.append(f"log_lines_dropped count={self._dropped}")
             self._dropped = 0
+        content = self._unwritten + "".join([f"{line}\n" for line in lines]).encode()
         try:
-            os.write(self._descriptor, ("\n".join(lines) + "\n").encode())
+            written = os.write(self._descriptor, content)
+        except BlockingIOError:
+            written = 0
         except OSError:
-            self._dropped += len(lines)
+            # Nobody reads any more; serving goes on.
+            written = len(content)
+        self._unwritten = content[written:]
+        if len(self._unwritten) > _UNWRITTEN_MAX:
+            self._dropped += self._unwritten.count(b"\n")
+            self._unwritten = b""
 
 
 def _plain(value: str | int) -> str:

@@ -47,6 +47,8 @@ class ClientProtocol(asyncio.Protocol):
         self._is_busy = False
         self._is_closing = False
         self._is_reading_paused = False
+        self._unsent = 0
+        self._unsent_since = 0.0
         self.deadline = _NEVER
         self._exchange: Exchange | None = None
         self._reset()
@@ -115,13 +117,22 @@ class ClientProtocol(asyncio.Protocol):
 
     def tick(self, now: float) -> None:
         """Enforce the time limits of head, body and idleness; ``now`` is the loop's time."""
-        if now < self.deadline:
+        if now < self.deadline or self._is_taking(now):
             return
         self.deadline = _NEVER
         if self._is_closing or not self._has_first_byte:
             self.abort()
         else:
             self._refuse_at_once(TooSlow())
+
+    def _is_taking(self, now: float) -> bool:
+        """Whether a past answer is still going out: its client has the stall limit, from each byte it takes."""
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if unsent and (unsent != self._unsent or now - self._unsent_since < self._settings.stall_seconds):
+            if unsent != self._unsent:
+                self._unsent, self._unsent_since = unsent, now
+            return True
+        return False
 
     def stop(self) -> None:
         """The gateway stops: close now if idle, else after the answer."""

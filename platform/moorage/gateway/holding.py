@@ -49,7 +49,7 @@ class Holding:
         if len(room) >= self._limit:
             raise QueueFull
         room[waiter] = None
-        self._ask_wake(route)
+        self._ask(route)
 
     def remove(self, waiter: Waiter, route_id: str) -> None:
         """The client has left."""
@@ -75,6 +75,8 @@ class Holding:
         """Send away those whose patience has run out; ``now`` is the loop's time."""
         for route_id, room in list(self._rooms.items()):
             route = routes.get(route_id)
+            if route is not None:
+                self._ask(route)
             for waiter in list(room):
                 if waiter.hold_until > now:
                     waiter.still_waiting(now)
@@ -89,6 +91,11 @@ class Holding:
         """The gateway is stopping."""
         for route_id in list(self._rooms):
             self._send_away(route_id, error)
+
+    def _ask(self, route: Route) -> None:
+        # Asked again as long as somebody waits and nothing was begun: a wake that was lost costs a moment, not a request.
+        if route.status != "provisioning":
+            self._ask_wake(route)
 
     def _send_away(self, route_id: str, error: PlatformError) -> None:
         for waiter in self._rooms.pop(route_id, ()):

@@ -28,9 +28,9 @@ _REPORT: Final = """
 
 
 class WakeWriter:
-    """One wake row for each route that is asked for; asking again within a second is the same wake."""
+    """One wake row for each route that is asked for; asking again soon is the same wake."""
 
-    _AGAIN_SECONDS = 1.0
+    _AGAIN_SECONDS = 2.0
 
     def __init__(self) -> None:
         self._wanted: dict[str, Route] = {}

@@ -3,6 +3,7 @@
 import argparse
 import datetime as dt
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -43,6 +44,9 @@ def main(argv: Sequence[str], *, root: Path, environ: Mapping[str, str]) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # `./manage.py logs | head`: the reader has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -148,11 +152,12 @@ def _show_report(place: Home, *, is_first: bool, warning: str | None) -> None:
 def _down(place: Home) -> int:
     supervisor = Identity.read(place.supervisor)
     if supervisor is None:
-        left = end_leftovers(place.run)
-        place.ready.unlink(missing_ok=True)
-        if left:
+        if place.supervisor.exists():  # It was killed: a supervisor that stops takes its note away.
+            end_leftovers(place.run)
             up.stop_engines_of(place)
-            print(f"Ended what a killed instance had left: {', '.join(left)}.")
+            place.ready.unlink(missing_ok=True)
+            place.supervisor.unlink()
+            print("Moorage had been killed; what it left is ended, engines included.")
         else:
             print("Moorage is not running here.")
         return 0

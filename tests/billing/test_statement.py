@@ -1,0 +1,105 @@
+"""A statement as text: one canonical form, a hash, and a CSV that no spreadsheet runs."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from moorage.billing import statement as statements
+from moorage.billing.statement import Line, Statement
+from tests.billing.measured import OCTOBER
+
+
+def _line(**changes: object) -> Line:
+    given: dict[str, object] = {
+        "deployment_id": "dep_a",
+        "deployment_name": "demo",
+        "served_name": "demo/llm",
+        "meter": "output_tokens",
+        "price_id": "pri_a",
+        "pico_per_unit": 600_000,
+        "usage_month": "2026-10",
+        "quantity": 3,
+        "amount_pico": 1_800_000,
+        "sources": 2,
+    }
+    return Line(**{**given, **changes})  # type: ignore[arg-type]
+
+
+def _statement(*lines: Line) -> Statement:
+    return statements.build(organization_id="org_a", organization_name="Harbour", period=OCTOBER, lines=lines)
+
+
+def test_the_same_lines_in_any_order_are_the_same_text() -> None:
+    first, second = _line(), _line(meter="input_tokens", pico_per_unit=1, amount_pico=3)
+
+    assert statements.canonical(_statement(first, second)) == statements.canonical(_statement(second, first))
+
+
+def test_a_statement_comes_back_from_its_text() -> None:
+    built = _statement(_line(), _line(usage_month="2026-09", served_name="Kai–Ø"))
+
+    text = statements.canonical(built)
+
+    assert statements.parse(text) == built
+    assert statements.canonical(statements.parse(text)) == text
+
+
+def test_amounts_are_exact_strings_that_anybody_can_recompute() -> None:
+    huge = 10**29 + 1
+    built = _statement(_line(), _line(price_id="pri_b", pico_per_unit=1, quantity=huge, amount_pico=huge))
+
+    found = json.loads(statements.canonical(built))
+
+    for line in found["lines"]:
+        assert int(line["amount_pico"]) == line["quantity"] * int(line["price"]["pico_per_unit"])
+    assert int(found["total_pico"]) == huge + 1_800_000
+    assert found["total"] == "100000000000000000.000001800001"
+
+
+def test_a_line_that_is_not_quantity_times_price_is_no_line() -> None:
+    with pytest.raises(AssertionError):
+        _statement(_line(amount_pico=1))
+
+
+def test_late_usage_names_its_month() -> None:
+    (line,) = statements.document(_statement(_line(usage_month="2026-09")))["lines"]  # type: ignore[misc]
+
+    assert line["is_late"] is True  # type: ignore[index]
+    assert line["usage_month"] == "2026-09"  # type: ignore[index]
+
+
+def test_a_line_keeps_its_id_while_the_month_grows() -> None:
+    assert _line().id == _line(quantity=4, amount_pico=2_400_000, sources=3).id
+    assert _line().id != _line(price_id="pri_b").id
+
+
+@pytest.mark.parametrize("evil", ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=1,2\n=3"])
+def test_no_cell_of_the_csv_is_a_formula(evil: str) -> None:
+    text = statements.as_csv(_statement(_line(served_name=evil, deployment_name=evil)))
+
+    rows = list(csv.reader(io.StringIO(text, newline="")))
+    assert len(rows) == 3
+    assert all(not cell.startswith(("=", "+", "-", "@", "\t", "\r")) for row in rows for cell in row)
+    assert evil in rows[1][4]
+
+
+def test_the_csv_says_what_the_statement_says() -> None:
+    head, line, total = csv.reader(io.StringIO(statements.as_csv(_statement(_line())), newline=""))
+
+    assert dict(zip(head, line, strict=True)) == {
+        "period": "2026-10",
+        "usage_month": "2026-10",
+        "deployment": "demo",
+        "deployment_id": "dep_a",
+        "served_name": "demo/llm",
+        "meter": "output_tokens",
+        "quantity": "3",
+        "price": "0.60",
+        "price_per": "1M tokens",
+        "amount": "0.0000018",
+        "currency": "USD",
+        "line": _line().id,
+    }
+    assert (total[5], total[9]) == ("total", "0.0000018")
