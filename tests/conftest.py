@@ -4,6 +4,7 @@ A part that is missing skips the test with the reason; a name in MOORAGE_TEST_RE
 turns that skip into a failure.
 """
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -62,9 +63,9 @@ def django_db_setup(django_test_environment: None, django_db_blocker: pytest.Fix
         teardown_databases(made, verbosity=0)
 
 
-@pytest.fixture
-def committed_db(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
-    """A database whose commits other connections and processes see; emptied afterwards."""
+@contextlib.contextmanager
+def commits_seen(django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """The database with commits that other connections and processes see; emptied at the end."""
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         yield
         connections.close_all()
@@ -77,6 +78,13 @@ def committed_db(django_db_setup: None, django_db_blocker: pytest.FixtureRequest
                 " AND tablename NOT IN ('django_migrations', 'django_content_type', 'auth_permission')"
             ).fetchall()
             plain.execute(f"TRUNCATE {', '.join(row[0] for row in rows)} CASCADE")  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def committed_db(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """A database whose commits other connections and processes see; emptied afterwards."""
+    with commits_seen(django_db_blocker):
+        yield
 
 
 @pytest.fixture

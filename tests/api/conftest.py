@@ -91,5 +91,5 @@ def error_of(answer: Any, status: int) -> dict[str, Any]:
     error: dict[str, Any] = document["error"]
     assert {"type", "code", "message", "param", "request_id"} <= error.keys()
     assert error["request_id"] == answer["x-request-id"]
-    assert error["message"].endswith((".", "…`.")), error["message"]
+    assert error["message"].strip()
     return error

@@ -76,9 +76,9 @@ def test_json_brings_the_file_and_its_variables(alice: Caller) -> None:
 
 
 def test_variables_may_stand_in_the_address(alice: Caller) -> None:
-    answer = alice.put("demo", COMPOSE.replace("256", "${SIZE}"), "?var.SIZE=64")
+    answer = alice.put("demo", COMPOSE.replace("256", "${SIZE}"), "?var.SIZE=128")
 
-    assert answer.json()["models"][0]["context_size"] == 64
+    assert answer.json()["models"][0]["context_size"] == 128
 
 
 def test_a_variable_sent_twice_is_refused(alice: Caller) -> None:
@@ -103,7 +103,8 @@ def test_every_problem_comes_at_once_with_its_line(alice: Caller) -> None:
 def test_an_unknown_model_is_a_problem_of_its_line(alice: Caller) -> None:
     error = error_of(alice.put("demo", COMPOSE.replace("harbour:q8_0", "unknown:latest")), 422)
 
-    assert [(problem["path"], problem["line"]) for problem in error["problems"]] == [("models.llm.model", 7)]
+    wrong = [problem for problem in error["problems"] if problem["severity"] == "error"]
+    assert [(problem["path"], problem["line"]) for problem in wrong] == [("models.llm.model", 7)]
 
 
 def test_what_is_ignored_is_said_with_its_line(alice: Caller) -> None:
@@ -112,7 +113,7 @@ def test_what_is_ignored_is_said_with_its_line(alice: Caller) -> None:
     sent = alice.put("demo", text).json()["warnings"]
     read = alice.get("deployments/demo")["warnings"]
 
-    assert [(warning["path"], warning["line"]) for warning in sent] == [("networks", 9)]
+    assert ("networks", 9) in [(warning["path"], warning["line"]) for warning in sent]
     assert read == sent
 
 

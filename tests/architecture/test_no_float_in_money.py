@@ -32,11 +32,15 @@ def floats(source: str) -> Iterator[str]:
 def test_there_is_no_float_in_money(path: Path) -> None:
     source = path.read_text()
     # The one mention that refuses floats.
-    allowed = source.replace("isinstance(value, float)", "isinstance(value, int)") if path.name == "pico_field.py" else source
+    allowed = (
+        source.replace("isinstance(value, float)", "isinstance(value, int)") if path.name == "pico_field.py" else source
+    )
 
     assert list(floats(allowed)) == []
 
 
-@pytest.mark.parametrize("source", ["x = 0.1", "x = float(1)", "x = 1 / 2", "x /= 2", "def f(x: float): ...", "d.timestamp()"])
+@pytest.mark.parametrize(
+    "source", ["x = 0.1", "x = float(1)", "x = 1 / 2", "x /= 2", "def f(x: float): ...", "d.timestamp()"]
+)
 def test_the_check_finds_floats(source: str) -> None:
     assert list(floats(source))

@@ -238,5 +238,3 @@ def test_an_administrator_goes_from_the_month_to_a_line_to_a_request_to_its_pric
     assert rest.after is None
     assert request.is_rated
     assert (request.amount_pico, request.prices[0].pico_per_unit) == (2_000_000 * 600_000, 600_000)
-
-

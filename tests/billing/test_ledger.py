@@ -46,6 +46,13 @@ def test_the_same_key_posts_once(cast: Cast) -> None:
     assert LedgerEntry.objects.count() == 2
 
 
+def test_a_known_key_with_other_entries_is_a_mistake(cast: Cast) -> None:
+    _post(cast, pico=5)
+
+    with pytest.raises(AssertionError, match="other entries"):
+        _post(cast, pico=6)
+
+
 @pytest.mark.parametrize("picos", [(5, -4), (5,), (0, 0), (5, -5, 0)])
 def test_what_does_not_balance_is_refused_before_it_is_written(cast: Cast, picos: tuple[int, ...]) -> None:
     entries = [
@@ -75,7 +82,9 @@ def test_currencies_do_not_balance_each_other(cast: Cast) -> None:
         _commit()
 
 
-@pytest.mark.parametrize("table", ["ledger_transaction", "ledger_entry", "rated_usage", "price", "statement", "invoice_line"])
+@pytest.mark.parametrize(
+    "table", ["ledger_transaction", "ledger_entry", "rated_usage", "price", "statement", "invoice_line"]
+)
 @pytest.mark.parametrize("deed", ["UPDATE {} SET id = id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 def test_rows_about_money_are_never_changed_or_removed(cast: Cast, table: str, deed: str) -> None:
     _post(cast)

@@ -89,7 +89,9 @@ def test_a_price_is_read_exactly_as_people_write_it(meter: Meter, text: str, pic
     assert prices.parse(meter, text) == pico
 
 
-@pytest.mark.parametrize("text", ["", "-1", "1e3", "0.0000001", "1,5", "½", "٣", "1.", ".5", "NaN", "99999999999", "0x1"])
+@pytest.mark.parametrize(
+    "text", ["", "-1", "1e3", "0.0000001", "1,5", "½", "٣", "1.", ".5", "NaN", "99999999999", "0x1"]
+)
 def test_what_is_no_price_is_refused_with_a_sentence(text: str) -> None:
     with pytest.raises(InvalidPrice):
         prices.parse(Meter.INPUT_TOKENS, text)

@@ -37,7 +37,7 @@ def twin(started: TwinProcess, settings: object) -> TwinProcess:
 
 @pytest.fixture
 def approved(committed_cast: Cast, twin: TwinProcess) -> Invoice:
-    """Last month of Alice's organization, 1.24 USD, approved by Ada."""
+    """Last month of Alice's organization, 1.25 USD, approved by Ada."""
     price_list()
     use(committed_cast.alice.organization, tokens=(250_000, 0, 2_000_000), ended_at=LAST_MONTH.start)
     everything_shipped(clock.now() + dt.timedelta(days=1))

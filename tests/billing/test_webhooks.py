@@ -256,7 +256,10 @@ def test_any_order_with_duplicates_and_gaps_comes_to_the_same_end(issued: tuple[
         with transaction.atomic():
             for number, kind in enumerate(kinds):
                 WebhookEvent.objects.create(
-                    id=f"evt_{number}", provider="transfer", kind=f"invoice.{kind}", object_id=invoice.provider_reference
+                    id=f"evt_{number}",
+                    provider="transfer",
+                    kind=f"invoice.{kind}",
+                    object_id=invoice.provider_reference,
                 )
                 if shuffle.random() < 0.5:
                     webhooks.apply_due(available={"transfer": provider}, now=CLOSING + dt.timedelta(days=30))

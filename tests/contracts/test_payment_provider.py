@@ -250,4 +250,4 @@ def test_the_client_speaks_to_no_real_host_and_sends_no_telemetry(twin: TwinProc
     assert set(options.base_addresses) == {"api", "connect", "files", "meter_events"}
     assert stripe.enable_telemetry is False
     assert provider._client._requestor._options.max_network_retries == 2
-    assert API_VERSION == stripe.api_version
+    assert stripe.api_version == API_VERSION

@@ -1,6 +1,9 @@
-"""The whole of Moorage, running: real broker, database, processes, engine and HTTP."""
+"""The whole of Moorage, running: real broker, database, processes, engine and HTTP.
 
-import os
+Starting it takes a while, so the tests of a module share one stack, one cast and what they leave in the database;
+each names its deployments its own way.
+"""
+
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from moorage.config.instance.ports import Ports
-from tests.conftest import ROOT_ENVIRONMENT, test_database_url
+from tests import cast as everybody
+from tests.conftest import ROOT_ENVIRONMENT, commits_seen, test_database_url
 from tests.flows.stack import Stack, free_port
 
 
@@ -32,47 +36,62 @@ def _environment(home: Path, ports: Ports, **chosen: str) -> dict[str, str]:
     }
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
+def committed_db(django_db_setup: None, django_db_blocker: pytest.FixtureRequest) -> Iterator[None]:
+    """A database whose commits other processes see; emptied after the module."""
+    with commits_seen(django_db_blocker):
+        yield
+
+
+@pytest.fixture(scope="module")
+def committed_cast(committed_db: None) -> everybody.Cast:
+    """The cast, visible to other processes."""
+    return everybody.assemble()
+
+
+@pytest.fixture(scope="module")
+def stack_home() -> Iterator[Path]:
+    """The instance's home, with a short path: sockets lie in it. Others may enter it: runners have uids of their own."""
+    with tempfile.TemporaryDirectory(prefix="mf", dir="/tmp", ignore_cleanup_errors=True) as directory:
+        home = Path(directory)
+        home.chmod(0o755)
+        yield home
+
+
+@pytest.fixture(scope="module")
 def stack_environment() -> dict[str, str]:
     """Variables that a test module adds to the processes' environment; override it to add some."""
     return {}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runtime(llama_server: Path) -> dict[str, str]:
     """Engines as local processes; override for Docker."""
     return {"MOORAGE_RUNTIME": "process", "MOORAGE_LLAMA_SERVER": str(llama_server)}
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stack(
-    committed_db: None,
-    runtime: dict[str, str],
-    stack_environment: dict[str, str],
-    request: pytest.FixtureRequest,
+    committed_db: None, runtime: dict[str, str], stack_environment: dict[str, str], stack_home: Path
 ) -> Iterator[Stack]:
-    """Every process, ready; ended with its engines afterwards, with the logs shown if the test failed."""
-    with tempfile.TemporaryDirectory(prefix="mf", dir="/tmp", ignore_cleanup_errors=True) as directory:
-        home = Path(directory)
-        ports = Ports(console=free_port(), gateway=free_port())
-        made = Stack(home=home, environment=_environment(home, ports, **runtime, **stack_environment), ports=ports)
-        try:
-            made.manage("ensure_prices")
-            made.start()
-            yield made
-        finally:
-            made.stop()
-            made.manage("stop_engines")
-            if request.node.stash.get(FAILED, False) or os.environ.get("MOORAGE_TEST_SHOW_LOGS"):
-                print(made.logs())
-
-
-FAILED = pytest.StashKey[bool]()
+    """Every process, ready; ended with its engines after the module."""
+    ports = Ports(console=free_port(), gateway=free_port())
+    environment = _environment(stack_home, ports, **runtime, **stack_environment)
+    made = Stack(home=stack_home, environment=environment, ports=ports)
+    try:
+        made.manage("ensure_prices")
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        made.manage("stop_engines")
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Shows the ends of all logs beside a failure."""
     report = yield
-    if report.when == "call":  # type: ignore[attr-defined]
-        item.stash[FAILED] = report.failed  # type: ignore[attr-defined]
+    made = getattr(item, "funcargs", {}).get("stack")
+    if report.failed and made is not None:  # type: ignore[attr-defined]
+        report.sections.append(("Moorage's logs", made.logs()))  # type: ignore[attr-defined]
     return report  # type: ignore[return-value]

@@ -101,9 +101,7 @@ def test_what_is_killed_comes_back_and_what_is_deleted_leaves_nothing(committed_
             return True
 
         wait_until(answers_again, seconds=60, what="an answer after everything was killed")
-        assert api.get("/deployments/demo/replicas").json()["data"][0]["id"] == before["id"], (
-            "it never stopped serving"
-        )
+        assert api.get("/deployments/demo/replicas").json()["data"][0]["id"] == before["id"], "it never stopped serving"
 
         deleted = api.delete("/deployments/demo", params={"wait": "gone"})
         assert deleted.status_code in {200, 202, 204}, deleted.text

@@ -242,11 +242,13 @@ def test_fifty_thousand_events_arrive_in_one_pass(db: None, boot: Boot, shipper:
     assert UsageEvent.objects.count() == 50_000
 
 
-def test_events_and_the_offset_are_one_commit(committed_db: None, boot: Boot, shipper: Shipper, database_url: str) -> None:
+def test_events_and_the_offset_are_one_commit(
+    committed_db: None, boot: Boot, shipper: Shipper, database_url: str
+) -> None:
     closed = event()
     path = boot.rotate(opened(closed), journal.Close(event=closed))
     with psycopg.connect(database_url, autocommit=True) as plain:
-        plain.execute("ALTER TABLE journal_segment ADD CONSTRAINT refuse CHECK (\"offset\" = 0)")
+        plain.execute('ALTER TABLE journal_segment ADD CONSTRAINT refuse CHECK ("offset" = 0)')
         with pytest.raises(Exception, match="refuse"):
             shipper.ship()
         assert plain.execute("SELECT count(*) FROM usage_event").fetchone() == (0,)

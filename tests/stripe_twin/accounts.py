@@ -1,6 +1,6 @@
 """What the twin holds and which of its rules we lean on: customers, invoices and their items, events.
 
-Accepted parameters are read from the SDK's own types, so that a parameter that Stripe does not know is refused here too.
+Accepted parameters are read from the SDK's own types: one that Stripe does not know is refused here too.
 """
 
 import dataclasses
@@ -15,7 +15,9 @@ Json = dict[str, typing.Any]
 class Refusal(Exception):
     """A 4xx answer."""
 
-    def __init__(self, status: int, message: str, *, code: str | None = None, kind: str = "invalid_request_error") -> None:
+    def __init__(
+        self, status: int, message: str, *, code: str | None = None, kind: str = "invalid_request_error"
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.body = {"error": {"type": kind, "message": message, **({"code": code} if code else {})}}
@@ -71,7 +73,9 @@ class Account:
                 return self._create_invoice(_checked("invoice.create", given), base)
             case ("GET", ["invoices"]):
                 wanted = _checked("invoice.list", given)
-                return _listed(path, [one for one in self.invoices.values() if one["customer"] == wanted.get("customer")])
+                return _listed(
+                    path, [one for one in self.invoices.values() if one["customer"] == wanted.get("customer")]
+                )
             case ("GET", ["invoices", reference]):
                 return _find(self.invoices, reference, "invoice")
             case ("POST", ["invoices", reference, verb]) if f"invoice.{verb}" in KNOWN:
@@ -105,7 +109,9 @@ class Account:
         customer = _find(self.customers, given.get("customer", ""), "customer")
         if given.get("collection_method") == "send_invoice":
             if not customer["email"]:
-                raise Refusal(400, "Missing email. The customer must have a valid email.", code="customer_missing_email")
+                raise Refusal(
+                    400, "Missing email. The customer must have a valid email.", code="customer_missing_email"
+                )
             if "days_until_due" not in given:
                 raise Refusal(400, "Missing days_until_due.", code="parameter_missing")
         reference = self._id("in")

@@ -45,7 +45,9 @@ class Twin:
             )
             return status, json.loads(json.dumps(body)), fault
 
-    def _status(self, method: str, path: str, given: Json, key: str | None, fault: str | None) -> tuple[int, Json, bool]:
+    def _status(
+        self, method: str, path: str, given: Json, key: str | None, fault: str | None
+    ) -> tuple[int, Json, bool]:
         if fault == "429":
             return 429, {"error": {"type": "rate_limit_error", "message": "Too many requests."}}, False
         content = hashlib.sha256(json.dumps([method, path, given], sort_keys=True).encode()).hexdigest()
@@ -99,7 +101,10 @@ class Twin:
                 case "events":
                     return [self.signed(event, given["secret"]) for event in self.account.events]
                 case "deliver":
-                    return [self._deliver(self.signed(event, given["secret"]), given["url"]) for event in self.account.events]
+                    return [
+                        self._deliver(self.signed(event, given["secret"]), given["url"])
+                        for event in self.account.events
+                    ]
         return {}
 
     def _deliver(self, signed: Json, url: str) -> int:

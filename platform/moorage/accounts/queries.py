@@ -105,5 +105,5 @@ def administrator_keys() -> QuerySet[ApiKey]:
 
 
 def audit_of(*, subject: str) -> QuerySet[AuditEntry]:
-    """What was done to ``subject`` (an id), the first deed first. For administrators, or for ids of one's own tenant."""
+    """What was done to ``subject`` (an id), the first deed first. For administrators alone."""
     return AuditEntry.objects.filter(subject=subject).order_by("at", "id")

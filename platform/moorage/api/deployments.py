@@ -11,7 +11,7 @@ from rest_framework.reverse import reverse
 from moorage.api import examples, paging, waiting
 from moorage.api.authentication import require_not_suspended
 from moorage.api.doors import OrganizationView
-from moorage.api.errors import DeploymentFailed, OrganizationSuspended, TooManyWaiting, WaitTimeout
+from moorage.api.errors import BodyTooLarge, DeploymentFailed, OrganizationSuspended, TooManyWaiting, WaitTimeout
 from moorage.api.fields import read
 from moorage.api.operation import Answer, operation
 from moorage.api.parsers import COMPOSE_PARSERS, ComposeText
@@ -25,6 +25,7 @@ from moorage.api.serializers_deployments import (
 )
 from moorage.artifacts.errors import RegistryUnreachable
 from moorage.compose.problems import SpecInvalid
+from moorage.compose.source_text import MAX_BYTES
 from moorage.deployments import draft as drafts
 from moorage.deployments import queries as questions
 from moorage.deployments import services as verbs
@@ -189,6 +190,8 @@ class DeploymentView(OrganizationView):
         if isinstance(sent, ComposeText):
             return str(sent), prefixed
         body = read(PutBodyFields, sent)
+        if len(body["compose"].encode("utf-8", "surrogatepass")) > MAX_BYTES:
+            raise BodyTooLarge
         twice = sorted(prefixed.keys() & body["variables"].keys())
         if twice:
             raise InvalidInput(

@@ -60,8 +60,8 @@ def post(
 ) -> LedgerTransaction:
     """Posts one transaction, or gives back the one that already has this key.
 
-    Entries must sum to zero and none may be zero: anything else is a mistake of ours and asserts (the database
-    refuses it too).
+    Entries must sum to zero and none may be zero; a key that is known must come with the entries it came with.
+    Anything else is a mistake of ours and asserts (the database refuses the former too).
     """
     assert len(entries) >= 2 and sum(entry.pico for entry in entries) == 0, "a transaction sums to zero"
     assert all(type(entry.pico) is int and entry.pico for entry in entries), "an entry is a whole number that moves"
@@ -87,7 +87,11 @@ def post(
             ],
         )
         if cursor.rowcount == 0:
-            return LedgerTransaction.objects.get(idempotency_key=idempotency_key)
+            known = LedgerTransaction.objects.get(idempotency_key=idempotency_key)
+            assert _entries(known) == sorted((e.organization_id, str(e.account), e.pico) for e in entries), (
+                f"{idempotency_key} was posted before with other entries"
+            )
+            return known
     LedgerEntry.objects.bulk_create(
         LedgerEntry(
             transaction_id=posted.id,
@@ -146,6 +150,11 @@ def prove() -> Proof:
         )
         differs = tuple((row[0], int(row[1])) for row in cursor.fetchall())
     return Proof(unbalanced=unbalanced, revenue_differs=differs)
+
+
+def _entries(posted: LedgerTransaction) -> list[tuple[str | None, str, int]]:
+    rows = posted.entries.values_list("account__organization_id", "account__kind", "amount_pico")
+    return sorted((organization_id, kind, int(pico)) for organization_id, kind, pico in rows)
 
 
 def _account_id(kind: Account, organization_id: str, currency: str) -> int:

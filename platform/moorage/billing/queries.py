@@ -79,6 +79,11 @@ def frozen_text(*, organization: Organization, period: Period) -> str | None:
     return rows.values_list("document", flat=True).first()
 
 
+def frozen_statements(*, organization: Organization) -> QuerySet[Statement]:
+    """The months that are closed, newest first, with their invoices."""
+    return Statement.objects.for_organization(organization).select_related("invoice").order_by("-period_start")
+
+
 def months(*, organization: Organization) -> tuple[Period, ...]:
     """The months that have a statement, frozen or running, newest first. The present one is always among them."""
     starts = (

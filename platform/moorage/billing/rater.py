@@ -256,7 +256,7 @@ def _post(stored: Iterable[_Stored]) -> None:
     for one in stored:
         if one.pico == 0:
             continue
-        content = hashlib.sha256("\n".join(one.source_ids).encode()).hexdigest()
+        content = hashlib.sha256("\n".join((str(one.pico), *one.source_ids)).encode()).hexdigest()
         ledger.post(
             kind="usage",
             idempotency_key=f"usage:{one.organization_id}:{one.period_start:%Y-%m}:{content}",

@@ -4,5 +4,6 @@ from django.urls import include, path
 
 urlpatterns = [
     path("api/v1/", include("moorage.api.urls")),
+    path("", include("moorage.billing.urls")),
     path("", include("moorage.console.urls")),
 ]

@@ -9,7 +9,7 @@ from moorage.accounts.models import Role
 
 #: First words of the console's own addresses, which an organization may not take.
 RESERVED_SLUGS: Final = frozenset(
-    {"admin", "api", "healthz", "invoices", "new", "organizations", "readyz", "sign-in", "sign-out", "sign-up"}
+    {"admin", "api", "healthz", "new", "organizations", "readyz", "sign-in", "sign-out", "sign-up"}
     | {"static", "ui", "v1", "webhooks"}
 )
 

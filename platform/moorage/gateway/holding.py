@@ -93,7 +93,7 @@ class Holding:
             self._send_away(route_id, error)
 
     def _ask(self, route: Route) -> None:
-        # Asked again as long as somebody waits and nothing was begun: a wake that was lost costs a moment, not a request.
+        # Asked again while somebody waits and nothing was begun: a lost wake costs a moment, not a request.
         if route.status != "provisioning":
             self._ask_wake(route)
 

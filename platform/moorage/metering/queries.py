@@ -170,6 +170,14 @@ def request(*, organization: Organization, request_id: str) -> UsageEvent:
     return found
 
 
+def any_request(request_id: str) -> UsageEvent:
+    """One request, whoever's. For administrators alone. Raises RequestNotFound."""
+    found = UsageEvent.objects.filter(pk=request_id).first()
+    if found is None:
+        raise RequestNotFound
+    return found
+
+
 def events(request_ids: Iterable[str]) -> dict[str, UsageEvent]:
     """The requests with these ids, of whichever organization, by id. For rooms that hold ids of their own tenant."""
     return UsageEvent.objects.in_bulk(list(request_ids))

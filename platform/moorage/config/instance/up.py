@@ -142,6 +142,8 @@ def _start(
             variables,
             what="The database schema could not be brought up to date",
         )
+        # Before the first request: usage without a price in force would wait for one.
+        _django(["ensure_prices"], variables, what="The first price list could not be written")
 
     with progress.step("Processes"):
         programs = platform_programs(

@@ -14,6 +14,8 @@ from moorage.metering.shipper import Shipper
 class Command(BaseCommand):
     """The long-running process that supervisors start once an instance."""
 
+    # Usage is shipped even when another room does not load.
+    requires_system_checks = []
     help = "Move the gateways' journals into the database until SIGTERM or SIGINT."
 
     def handle(self, *_args: Any, **_options: Any) -> None:

@@ -1,0 +1,47 @@
+"""Meters, prices and priced lines as people read them."""
+
+import dataclasses
+
+from moorage.billing import prices
+from moorage.billing.models import Meter, Price, RatedUsage
+
+
+def meter_words(meter: str) -> str:
+    """``Output tokens``."""
+    return str(Meter(meter).label) if meter in Meter.values else meter.replace("_", " ").capitalize()
+
+
+def price_words(meter: str, pico_per_unit: int) -> str:
+    """``0.60 USD per 1M tokens``, ``0.00002 USD per replica second``: exact."""
+    return f"{prices.text(meter, pico_per_unit)} {prices.CURRENCY} per {prices.unit(meter)}"
+
+
+def hour_words(meter: str, pico_per_unit: int) -> str:
+    """The same by the hour, ``0.072 USD per replica hour``, where that is how people compare; else empty."""
+    if meter != Meter.REPLICA_SECONDS:
+        return ""
+    return f"{prices.text_per_hour(pico_per_unit)} {prices.CURRENCY} per replica hour"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Charge:
+    """One meter of a request: quantity × price = amount."""
+
+    meter: str
+    quantity: int
+    price: Price
+    price_text: str
+    amount_pico: int
+    currency: str
+
+
+def charge(line: RatedUsage) -> Charge:
+    """A rated line in words."""
+    return Charge(
+        meter=meter_words(line.meter),
+        quantity=line.quantity,
+        price=line.price,
+        price_text=price_words(line.meter, line.price.pico_per_unit),
+        amount_pico=int(line.amount_pico),
+        currency=line.currency,
+    )

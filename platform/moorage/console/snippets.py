@@ -1,0 +1,54 @@
+"""How to call a model: the same request for a shell and for Python, filled in with this endpoint. Pure."""
+
+import dataclasses
+import json
+import shlex
+
+from moorage.deployments.pins import Pin
+
+_QUESTION = "Tell me about the sea."
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Call:
+    """One model and how it is called. The key stays in the variable MOORAGE_KEY."""
+
+    served_name: str
+    curl: str
+    python: str
+
+
+def call(pin: Pin, *, gateway_url: str) -> Call:
+    """The snippets for one model behind the gateway at ``gateway_url``."""
+    if pin.kind == "embedding":
+        path, body = "embeddings", {"model": pin.served_name, "input": _QUESTION}
+        lines = [
+            "answer = client.embeddings.create(",
+            f'    model="{pin.served_name}", input="{_QUESTION}"',
+            ")",
+            "print(answer.data[0].embedding)",
+        ]
+    else:
+        message = {"role": "user", "content": _QUESTION}
+        path, body = "chat/completions", {"model": pin.served_name, "messages": [message]}
+        lines = [
+            "answer = client.chat.completions.create(",
+            f'    model="{pin.served_name}",',
+            f'    messages=[{{"role": "user", "content": "{_QUESTION}"}}],',
+            ")",
+            "print(answer.choices[0].message.content)",
+        ]
+    curl = [
+        f"curl {gateway_url}/v1/{path}",
+        '-H "Authorization: Bearer $MOORAGE_KEY"',
+        '-H "Content-Type: application/json"',
+        f"-d {shlex.quote(json.dumps(body))}",
+    ]
+    head = [
+        "import os",
+        "",
+        "from openai import OpenAI",
+        "",
+        f'client = OpenAI(base_url="{gateway_url}/v1", api_key=os.environ["MOORAGE_KEY"])',
+    ]
+    return Call(served_name=pin.served_name, curl=" \\\n  ".join(curl), python="\n".join([*head, *lines]))
