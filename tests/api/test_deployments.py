@@ -256,7 +256,11 @@ def test_replicas_show_how_they_were_started_and_why_they_are_where_they_are(ali
     deployment = Deployment.objects.get()
     made = [
         Replica.objects.create(
-            deployment=deployment, revision=deployment.target, model_key="llm", status=status, argv=["llama-server", "-m"]
+            deployment=deployment,
+            revision=deployment.target,
+            model_key="llm",
+            status=status,
+            argv=["llama-server", "-m"],
         )
         for status in (ReplicaStatus.GONE, ReplicaStatus.STARTING)
     ]

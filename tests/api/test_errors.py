@@ -120,6 +120,12 @@ def test_errors_outside_a_view_are_the_envelope_under_api_alone() -> None:
     assert not errors.server_error(console)["content-type"].startswith("application/json")
 
 
+def test_a_body_in_chunks_is_refused_rather_than_taken_for_none(alice: Caller) -> None:
+    answer = alice("PUT", "deployments/demo", COMPOSE, **{"transfer-encoding": "chunked"})
+
+    assert error_of(answer, 411)["code"] == "length_required"
+
+
 def test_head_answers_like_get_without_a_body(cast: Cast) -> None:
     answer = calling(cast.alice, Scope.MANAGE)("HEAD", "deployments")
 

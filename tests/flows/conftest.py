@@ -51,7 +51,7 @@ def committed_cast(committed_db: None) -> everybody.Cast:
 
 @pytest.fixture(scope="module")
 def stack_home() -> Iterator[Path]:
-    """The instance's home, with a short path: sockets lie in it. Others may enter it: runners have uids of their own."""
+    """The instance's home: its path is short, since sockets lie in it, and runners with uids of their own may enter."""
     with tempfile.TemporaryDirectory(prefix="mf", dir="/tmp", ignore_cleanup_errors=True) as directory:
         home = Path(directory)
         home.chmod(0o755)
@@ -85,6 +85,12 @@ def stack(
     finally:
         made.stop()
         made.manage("stop_engines")
+
+
+@pytest.fixture(scope="module")
+def secret(committed_cast: everybody.Cast) -> str:
+    """A key of Alice's that opens the gateway and REST."""
+    return committed_cast.alice.key()
 
 
 @pytest.hookimpl(wrapper=True)

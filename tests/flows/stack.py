@@ -38,6 +38,12 @@ def answers(url: str) -> bool:
     return True
 
 
+def _name_yaml(request: httpx.Request) -> None:
+    """A Compose file that is sent without saying what it is."""
+    if request.content and "Content-Type" not in request.headers:
+        request.headers["Content-Type"] = "application/yaml"
+
+
 @dataclasses.dataclass
 class Stack:
     """The running processes. Ended by id, engines last."""
@@ -131,9 +137,10 @@ class Stack:
         """A REST client with ``key``."""
         return httpx.Client(
             base_url=self.api_url,
-            headers={"Authorization": f"Bearer {key}", "Content-Type": "application/yaml"},
-            timeout=320,
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=620,
             trust_env=False,
+            event_hooks={"request": [_name_yaml]},
         )
 
     def openai(self, key: str, **options: Any) -> OpenAI:

@@ -2,13 +2,14 @@
 
 import os
 import signal
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
-from openai import APIStatusError, NotFoundError
+from openai import NotFoundError
 
-from moorage.accounts.models import Scope
+from moorage.deployments.models import Replica
 from tests.cast import Cast
+from tests.flows import remains
 from tests.flows.stack import Stack
 from tests.waiting import wait_until
 
@@ -27,20 +28,17 @@ services:
 """
 
 
-@pytest.fixture(params=["process", pytest.param("docker", marks=pytest.mark.docker)])
-def runtime(request: pytest.FixtureRequest) -> dict[str, str]:
-    """Both ways of running an engine."""
-    if request.param == "docker":
-        return {
-            "MOORAGE_RUNTIME": "docker",
-            "DOCKER_HOST": request.getfixturevalue("docker_host"),
-            "MOORAGE_LLAMACPP_IMAGE": request.getfixturevalue("llamacpp_image"),
-        }
-    return {"MOORAGE_RUNTIME": "process", "MOORAGE_LLAMA_SERVER": str(request.getfixturevalue("llama_server"))}
+@pytest.fixture
+def kill_engine(stack: Stack) -> Callable[[Replica], None]:
+    """Ends a replica's engine as a crash would."""
+
+    def kill(replica: Replica) -> None:
+        os.kill(remains.engine_pid(stack, replica.container_name), signal.SIGKILL)
+
+    return kill
 
 
-def test_a_compose_file_becomes_an_endpoint_that_answers(committed_cast: Cast, stack: Stack) -> None:
-    secret = committed_cast.alice.key()
+def test_a_compose_file_becomes_an_endpoint_that_answers(secret: str, committed_cast: Cast, stack: Stack) -> None:
     with stack.api(secret) as api:
         plan = api.put("/deployments/demo", params={"dry_run": "true"}, content=COMPOSE)
         assert plan.status_code == 200, plan.text
@@ -83,63 +81,36 @@ def test_a_compose_file_becomes_an_endpoint_that_answers(committed_cast: Cast, s
         stranger.chat.completions.create(model=service["OPENAI_MODEL"], messages=[{"role": "user", "content": "Hello"}])
 
 
-def test_what_is_killed_comes_back_and_what_is_deleted_leaves_nothing(committed_cast: Cast, stack: Stack) -> None:
-    secret = committed_cast.alice.key(Scope.MANAGE, Scope.INFERENCE)
+def test_a_killed_engine_is_replaced(secret: str, stack: Stack, kill_engine: Callable[[Replica], None]) -> None:
     with stack.api(secret) as api:
-        assert api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE).status_code == 200
-        before = api.get("/deployments/demo/replicas").json()["data"][0]
-
-        # Everything of the control plane and the data plane, at once; the database and the broker stay.
-        stack.kill(*stack.running)
-        stack.start()
-
-        def answers_again() -> bool:
-            try:
-                stack.openai(secret).completions.create(model="demo/llm", prompt="The sea", max_tokens=2)
-            except APIStatusError:
-                return False
-            return True
-
-        wait_until(answers_again, seconds=60, what="an answer after everything was killed")
-        assert api.get("/deployments/demo/replicas").json()["data"][0]["id"] == before["id"], "it never stopped serving"
-
-        deleted = api.delete("/deployments/demo", params={"wait": "gone"})
-        assert deleted.status_code in {200, 202, 204}, deleted.text
-        wait_until(lambda: api.get("/deployments/demo").status_code == 404, seconds=60)
-
-    sockets = Path(stack.environment["MOORAGE_SOCKET_DIR"])
-    assert not sockets.exists() or list(sockets.iterdir()) == []
-    with pytest.raises(NotFoundError):
-        stack.openai(secret).completions.create(model="demo/llm", prompt="The sea", max_tokens=2)
-
-
-def test_a_killed_engine_is_replaced(committed_cast: Cast, stack: Stack) -> None:
-    if stack.environment["MOORAGE_RUNTIME"] != "process":
-        pytest.skip("the engine's process id is known to this test in the process runtime only")
-    secret = committed_cast.alice.key()
-    with stack.api(secret) as api:
-        assert api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE).status_code == 200
+        put = api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE)
+        assert put.status_code == 200, put.text
         first = api.get("/deployments/demo/replicas").json()["data"][0]
-        socket = next(Path(stack.environment["MOORAGE_SOCKET_DIR"]).glob("*/engine.sock"))
-        pid = _engine_pid(socket)
 
-        os.kill(pid, signal.SIGKILL)
+        kill_engine(Replica.objects.get(pk=first["id"]))
 
         def is_replaced() -> bool:
             ready = [one for one in api.get("/deployments/demo/replicas").json()["data"] if one["status"] == "ready"]
             return bool(ready) and ready[0]["id"] != first["id"]
 
         wait_until(is_replaced, seconds=60, what="another replica")
+        wait_until(lambda: api.get("/deployments/demo").json()["status"] == "ready", seconds=30, what="ready again")
         assert stack.openai(secret).completions.create(model="demo/llm", prompt="The sea", max_tokens=2).usage
+        wait_until(
+            lambda: len(remains.containers(stack)) == 1, seconds=30, what="the first one's remains to be removed"
+        )
 
 
-def _engine_pid(socket: Path) -> int:
-    for process in Path("/proc").iterdir():
-        if process.name.isdecimal():
-            try:
-                words = (process / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if str(socket).encode() in words and b"--host" in words:
-                return int(process.name)
-    raise AssertionError(f"no engine listens on {socket}")
+def test_what_is_deleted_leaves_nothing(secret: str, stack: Stack) -> None:
+    with stack.api(secret) as api:
+        put = api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE)
+        assert put.status_code == 200, put.text
+        assert remains.of(stack).containers
+
+        deleted = api.delete("/deployments/demo", params={"wait": "gone"})
+
+        assert deleted.status_code == 204, deleted.text
+        assert api.get("/deployments/demo").status_code == 404
+    assert remains.of(stack).that_run == frozenset()
+    with pytest.raises(NotFoundError):
+        stack.openai(secret).completions.create(model="demo/llm", prompt="The sea", max_tokens=2)

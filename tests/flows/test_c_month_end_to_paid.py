@@ -21,14 +21,14 @@ from tests.waiting import wait_until
 LAST_MONTH = Period.containing(Period.containing(clock.now()).start - dt.timedelta(days=1))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def twin() -> Iterator[TwinProcess]:
     """A stand-in for Stripe, as a real HTTP process that the real SDK speaks to."""
     with running() as started:
         yield started
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stack_environment(twin: TwinProcess) -> dict[str, str]:
     """The processes are pointed at it."""
     return {"STRIPE_API_KEY": API_KEY, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_BASE_URL": twin.url}

@@ -8,7 +8,6 @@ from openai import APIStatusError
 
 from moorage.deployments.models import Replica, ReplicaStatus, Wake
 from moorage.metering.models import UsageEvent
-from tests.cast import Cast
 from tests.flows.stack import Stack
 from tests.waiting import wait_until
 
@@ -23,19 +22,17 @@ models:
 
 
 @pytest.fixture
-def secret(committed_cast: Cast, stack: Stack) -> str:
-    """A key of Alice's, with a deployment that has gone to zero."""
-    made = committed_cast.alice.key()
-    with stack.api(made) as api:
+def idle(secret: str, stack: Stack) -> None:
+    """A deployment that has gone to zero."""
+    with stack.api(secret) as api:
         put = api.put("/deployments/demo", params={"wait": "ready"}, content=COMPOSE)
         assert put.status_code == 200, put.text
         wait_until(lambda: api.get("/deployments/demo").json()["status"] == "idle", seconds=60, what="idle")
     wait_until(lambda: not Replica.objects.exclude(status=ReplicaStatus.GONE).exists(), seconds=30, what="no replica")
     assert not list(Path(stack.environment["MOORAGE_SOCKET_DIR"]).glob("*/engine.sock"))
-    return made
 
 
-def test_a_request_wakes_it_and_is_answered(secret: str, stack: Stack) -> None:
+def test_a_request_wakes_it_and_is_answered(idle: None, secret: str, stack: Stack) -> None:
     answer = stack.openai(secret).completions.with_raw_response.create(model="demo/llm", prompt="The sea", max_tokens=4)
 
     assert answer.parse().usage is not None
@@ -47,7 +44,7 @@ def test_a_request_wakes_it_and_is_answered(secret: str, stack: Stack) -> None:
     assert not Wake.objects.exists()
 
 
-def test_many_requests_at_once_cause_one_wake(secret: str, stack: Stack) -> None:
+def test_many_requests_at_once_cause_one_wake(idle: None, secret: str, stack: Stack) -> None:
     before = Replica.objects.count()
     client = stack.openai(secret)
 
@@ -60,7 +57,7 @@ def test_many_requests_at_once_cause_one_wake(secret: str, stack: Stack) -> None
     assert Replica.objects.count() == before + 1
 
 
-def test_a_paused_deployment_does_not_wake_and_says_so(secret: str, stack: Stack) -> None:
+def test_a_paused_deployment_does_not_wake_and_says_so(idle: None, secret: str, stack: Stack) -> None:
     with stack.api(secret) as api:
         assert api.post("/deployments/demo/pause").status_code in {200, 202}
         wait_until(lambda: api.get("/deployments/demo").json()["status"] == "paused", seconds=30, what="paused")
@@ -77,3 +74,6 @@ def test_a_paused_deployment_does_not_wake_and_says_so(secret: str, stack: Stack
         error = wait_until(refusal, seconds=20, what="the refusal of a paused deployment")
         assert error.status_code == 503
         assert not Replica.objects.exclude(status=ReplicaStatus.GONE).exists()
+
+        assert api.post("/deployments/demo/resume").status_code in {200, 202}
+        wait_until(lambda: api.get("/deployments/demo").json()["status"] == "ready", seconds=30, what="ready again")

@@ -40,7 +40,11 @@ class GatewayProcess:
         self._pump.start()
         started = ""
         while not started.startswith("gateway_started"):
-            started = self._lines.get(timeout=30)
+            try:
+                started = self._lines.get(timeout=30)
+            except queue.Empty:
+                self.kill()
+                raise
         words = dict(word.split("=", 1) for word in started.split()[1:])
         self.port = int(words["port"])
         self.boot = words["boot"]

@@ -3,6 +3,8 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.metrics import JournalMetrics
 from moorage.metering.models import UsageEvent
@@ -34,28 +36,25 @@ async def _serve(writer: JournalWriter, requests: list[Event], live: list[Event]
         if number % 50 == 0:
             writer.checkpoint()
             await asyncio.sleep(0)
-            _ship(shipper)
-
-
-def _ship(shipper: Shipper) -> None:
-    # The connection belongs to this thread; the loop waits as a busy machine would make it wait.
-    shipper.ship()
+            # On this thread, whose transaction the test's database is: the loop waits, as on a busy machine.
+            shipper.ship()
 
 
 def test_what_the_gateway_writes_is_shipped_once_over_rotations_and_its_death(
-    db: None, tmp_path: Path, monkeypatch: object
+    db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requests, live = [event() for _ in range(400)], [event(), event()]
     shipper = Shipper(directory=tmp_path)
 
-    async def run() -> None:
+    async def serve() -> None:
         writer = _writer(tmp_path, live)
+        writer.start()
         await _serve(writer, requests, live, shipper)
         assert len(list(tmp_path.glob("*.journal"))) < 4
         writer.stop()
 
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # type: ignore[attr-defined]
-    asyncio.run(run())
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    asyncio.run(asyncio.wait_for(serve(), timeout=60))
     shipper.ship()
 
     outcomes = dict(UsageEvent.objects.values_list("request_id", "outcome"))

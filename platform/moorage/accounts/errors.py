@@ -1,6 +1,7 @@
 """What can be wrong with an account.
 
 PlatformError
+├── OrganizationSuspended      402: nothing new runs until the bill is settled
 ├── Conflict
 │   ├── SlugTaken
 │   ├── EmailTaken
@@ -12,6 +13,13 @@ PlatformError
 """
 
 from moorage.kernel import errors
+
+
+class OrganizationSuspended(errors.PlatformError):
+    """The organization is suspended: what runs may be looked at and deleted, nothing may be started. Pay the open
+    invoices, or write to the administrator."""
+
+    code, status_code, type = "organization_suspended", 402, "billing_error"
 
 
 class SlugTaken(errors.Conflict):

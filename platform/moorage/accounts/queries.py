@@ -4,8 +4,8 @@ import hmac
 
 from django.db.models import QuerySet
 
-from moorage.accounts.errors import RoleTooLow
-from moorage.accounts.models import ApiKey, AuditEntry, Membership, Organization, Role, Scope, User
+from moorage.accounts.errors import OrganizationSuspended, RoleTooLow
+from moorage.accounts.models import ApiKey, AuditEntry, Membership, Organization, Role, Scope, Standing, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
 from moorage.kernel.errors import NotFound
@@ -36,6 +36,12 @@ def require_role(membership: Membership, allowed: frozenset[Role]) -> None:
     """Raises RoleTooLow unless the member's role is one of ``allowed``."""
     if Role(membership.role) not in allowed:
         raise RoleTooLow
+
+
+def require_not_suspended(organization: Organization) -> None:
+    """Raises OrganizationSuspended. Asked before anything is started; reading and deleting stay possible."""
+    if Organization.objects.filter(pk=organization.pk, standing=Standing.SUSPENDED).exists():
+        raise OrganizationSuspended
 
 
 def key_for_secret(secret: str) -> ApiKey | None:

@@ -4,11 +4,13 @@ import dataclasses
 import datetime as dt
 import secrets
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
@@ -16,6 +18,8 @@ from moorage.accounts.errors import EmailTaken, InvalidAccount, SlugTaken
 from moorage.accounts.models import ApiKey, Membership, Organization, Role, Scope, Standing, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
+
+_USE_RESOLUTION: Final = dt.timedelta(minutes=1)
 
 
 @transaction.atomic
@@ -103,6 +107,14 @@ def create_key(
         detail={"name": key.name, "shown": key.shown, "scopes": key.scopes},
     )
     return NewKey(key=key, secret=secret.text)
+
+
+def note_use(key: ApiKey) -> None:
+    """Remembers, to the minute, that ``key`` was used."""
+    now = clock.now()
+    if key.last_used_at is None or key.last_used_at <= now - _USE_RESOLUTION:
+        due = Q(last_used_at=None) | Q(last_used_at__lte=now - _USE_RESOLUTION)
+        ApiKey.objects.filter(due, pk=key.pk).update(last_used_at=now)
 
 
 @transaction.atomic

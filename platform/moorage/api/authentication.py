@@ -8,16 +8,15 @@ import dataclasses
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
-from django.db.models import Q
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from moorage.accounts import queries as accounts
+from moorage.accounts import services as accounts_services
 from moorage.accounts.actor import Actor
-from moorage.accounts.models import ApiKey, Organization, Scope, Standing
-from moorage.api.errors import OrganizationSuspended, ScopeMissing
-from moorage.kernel import clock
+from moorage.accounts.models import ApiKey, Organization, Scope
+from moorage.api.errors import ScopeMissing
 from moorage.kernel.errors import Unauthenticated
 
 if TYPE_CHECKING:  # DRF's settings name this module: its views cannot be imported from here.
@@ -64,7 +63,7 @@ class KeyAuthentication(BaseAuthentication):
         key = accounts.key_for_secret(secret)
         if key is None:
             raise Unauthenticated("This API key is unknown, revoked or expired. Make another one in the console.")
-        _note_use(key)
+        accounts_services.note_use(key)
         return Caller(key=key), key
 
     def authenticate_header(self, _request: Request) -> str:
@@ -86,16 +85,3 @@ class HasScope(BasePermission):
                 f" {', '.join(f'`{name}`' for name in request.user.key.scopes)}."
             )
         return True
-
-
-def require_not_suspended(organization: Organization) -> None:
-    """Raises OrganizationSuspended. Asked before anything is started; reading and deleting stay possible."""
-    if organization.standing == Standing.SUSPENDED:
-        raise OrganizationSuspended
-
-
-def _note_use(key: ApiKey) -> None:
-    now = clock.now()
-    due = Q(last_used_at=None) | Q(last_used_at__lte=now - _USE_RESOLUTION)
-    if key.last_used_at is None or key.last_used_at <= now - _USE_RESOLUTION:
-        ApiKey.objects.filter(due, pk=key.pk).update(last_used_at=now)

@@ -5,10 +5,9 @@ from typing import Any, Final
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from moorage.accounts.errors import OrganizationSuspended
 from moorage.api import examples
-from moorage.api.authentication import require_not_suspended
 from moorage.api.doors import OrganizationView
-from moorage.api.errors import OrganizationSuspended
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_deployments import DeploymentSerializer, RollbackFields
 from moorage.deployments import queries as questions
@@ -48,7 +47,6 @@ class RollbackView(_VerbView):
     )
     def post(self, _request: Request, name: str) -> Response:
         """Makes an earlier revision the wanted one again, digests and all. The present one drains once it is ready."""
-        require_not_suspended(self.organization)
         verbs.roll_back(deployment=self.found(name), number=self.body["revision"], by=self.actor)
         return self.shown(name, status=202)
 
@@ -83,6 +81,5 @@ class ResumeView(_VerbView):
     )
     def post(self, _request: Request, name: str) -> Response:
         """Undoes a pause: at least one replica of every model starts. Resuming what is not paused changes nothing."""
-        require_not_suspended(self.organization)
         verbs.resume(deployment=self.found(name), by=self.actor)
         return self.shown(name, status=202)

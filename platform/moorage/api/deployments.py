@@ -8,10 +8,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from moorage.accounts.errors import OrganizationSuspended
 from moorage.api import examples, paging, waiting
-from moorage.api.authentication import require_not_suspended
 from moorage.api.doors import OrganizationView
-from moorage.api.errors import BodyTooLarge, DeploymentFailed, OrganizationSuspended, TooManyWaiting, WaitTimeout
+from moorage.api.errors import BodyTooLarge, DeploymentFailed, TooManyWaiting, WaitTimeout
 from moorage.api.fields import read
 from moorage.api.operation import Answer, operation
 from moorage.api.parsers import COMPOSE_PARSERS, ComposeText
@@ -136,7 +136,6 @@ class DeploymentView(OrganizationView):
         text, variables = self._file(request)
         if self.query["dry_run"]:
             return self._plan(name, text, variables)
-        require_not_suspended(self.organization)
         applied = verbs.apply(
             organization=self.organization, name=name, compose_text=text, variables=variables, by=self.actor
         )

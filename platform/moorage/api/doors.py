@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization, Scope
 from moorage.api.authentication import Caller, HasScope, KeyAuthentication
+from moorage.api.errors import LengthRequired
 from moorage.api.fields import read, read_query
 from moorage.api.operation import Operation
 from moorage.api.parsers import JsonParser
@@ -54,6 +55,8 @@ class KeyView(APIView):
         asked: Operation | None = getattr(getattr(self, (request.method or "").lower(), None), "operation", None)
         if asked is None:
             return  # No such method here: DRF answers 405 next.
+        if "HTTP_TRANSFER_ENCODING" in request.META:
+            raise LengthRequired  # Django would see an empty body.
         self.query = read_query(asked.query, request, prefix=asked.prefix)
         self.body = read(asked.body, request.data) if asked.body is not None else {}
 

@@ -3,8 +3,8 @@
 PlatformError
 ├── Refused
 │   └── ScopeMissing           403: the key does not open this door
-├── OrganizationSuspended      402: nothing new runs until the bill is settled
 ├── BodyTooLarge               413
+├── LengthRequired             411
 ├── MalformedBody              400: what was sent is not what its content type says
 ├── DeploymentFailed           409: waited for, and it will not become ready by itself
 ├── WaitTimeout                504: not there yet; it goes on without the caller
@@ -36,17 +36,16 @@ class ScopeMissing(errors.Refused):
     code = "scope_missing"
 
 
-class OrganizationSuspended(errors.PlatformError):
-    """The organization is suspended: what runs may be looked at and deleted, nothing may be started. Pay the open
-    invoices, or write to the administrator."""
-
-    code, status_code, type = "organization_suspended", 402, "billing_error"
-
-
 class BodyTooLarge(errors.PlatformError):
     """The body is larger than this address takes. A Compose file has at most 64 KiB."""
 
     code, status_code, type = "body_too_large", 413, "invalid_request_error"
+
+
+class LengthRequired(errors.PlatformError):
+    """The body came in chunks, so its length was not known beforehand. Send it with a Content-Length."""
+
+    code, status_code, type = "length_required", 411, "invalid_request_error"
 
 
 class MalformedBody(errors.PlatformError):

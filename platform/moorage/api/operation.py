@@ -19,7 +19,7 @@ from drf_spectacular.utils import (
 )
 from rest_framework import serializers
 
-from moorage.api.errors import BodyTooLarge, MalformedBody, ScopeMissing
+from moorage.api.errors import BodyTooLarge, LengthRequired, MalformedBody, ScopeMissing
 from moorage.api.fields import Fields, NoFields
 from moorage.compose.problems import SpecInvalid
 from moorage.kernel import errors
@@ -125,7 +125,7 @@ def operation(
         always += [errors.Unauthenticated, errors.InvalidInput]
         always += [ScopeMissing] if needs_scope else []
     if takes_body:
-        always += [MalformedBody, BodyTooLarge, UnsupportedMediaType]
+        always += [MalformedBody, LengthRequired, BodyTooLarge, UnsupportedMediaType]
     responses, examples = _answers(answers)
     _add_errors(responses, examples, (*own, *(kind for kind in always if kind not in own)))
     request: Any = None
@@ -151,6 +151,8 @@ def operation(
                 *(OpenApiParameter(name, _type(name), OpenApiParameter.PATH, description=_PATH[name]) for name in path),
                 *([query] if query is not NoFields else []),
                 *parameters,
+                # The Accept header chooses the format, except where an operation has such a parameter of its own.
+                *([] if "format" in query().fields else [OpenApiParameter("format", exclude=True)]),
             ],
             request=request,
             responses=responses,

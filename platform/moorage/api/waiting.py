@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final, TypeVar
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from moorage.api.errors import TooManyWaiting
 
@@ -35,7 +35,8 @@ def until(look: Callable[[], Answer | None], *, seconds: float) -> Answer | None
         pause = threading.Event()
         while (left := deadline - time.monotonic()) > 0:
             pause.wait(min(PAUSE_SECONDS, left))
-            close_old_connections()
+            if not connection.in_atomic_block:  # a transaction belongs to whoever has begun it
+                close_old_connections()
             answer = look()
             if answer is not None:
                 return answer

@@ -54,6 +54,11 @@ class MonthChoice:
     later: Period | None
     is_running: bool
 
+    @property
+    def period_text(self) -> str:
+        """``2026-11``, for addresses that a template puts together."""
+        return str(self.period)
+
 
 def month_choice(period: Period, *, now: dt.datetime) -> MonthChoice:
     """``period`` with the month before and, unless it would be in the future, the month after."""

@@ -13,6 +13,7 @@ from moorage.console import statements, usage
 from moorage.console.addresses import filter_of, found, month_choice, month_of
 from moorage.console.doors import administrator
 from moorage.console.priced import meter_words
+from moorage.console.templatetags.shown import curl_command
 from moorage.console.usage import Links
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
@@ -45,6 +46,7 @@ def organizations(request: HttpRequest) -> HttpResponse:
             for held in review.held_months()
         ],
         "parked": review.parked_messages().count(),
+        "command": curl_command(f"admin/organizations?period={period}"),
     }
     return render(request, "administrator/organizations.html", context)
 
@@ -58,6 +60,7 @@ def organization(request: HttpRequest, slug: str) -> HttpResponse:
         **statements.statement_context(one, period),
         "total": metering.total(organization=one, start=period.start, end=period.end),
         "links": LINKS,
+        "command": curl_command(f"admin/organizations/{slug}/statement?period={period}"),
     }
     return render(request, "administrator/organization.html", context)
 
@@ -88,16 +91,25 @@ def line(request: HttpRequest, slug: str, line_id: str) -> HttpResponse:
 @require_safe
 def requests(request: HttpRequest, slug: str) -> HttpResponse:
     """An organization's requests of a month, newest first."""
-    context = usage.requests_context(request, _organization(slug), month_of(request))
-    return render(request, "administrator/requests.html", {**context, "links": LINKS})
+    period = month_of(request)
+    context = {
+        **usage.requests_context(request, _organization(slug), period),
+        "links": LINKS,
+        "command": curl_command(f"admin/organizations/{slug}/requests?period={period}"),
+    }
+    return render(request, "administrator/requests.html", context)
 
 
 @administrator
 @require_safe
 def request_page(request: HttpRequest, slug: str, request_id: str) -> HttpResponse:
     """One request of an organization with its charges, prices and trace."""
-    context = usage.request_context(_organization(slug), request_id)
-    return render(request, "administrator/request.html", {**context, "links": LINKS})
+    context = {
+        **usage.request_context(_organization(slug), request_id),
+        "links": LINKS,
+        "command": curl_command(f"admin/requests/{request_id}"),
+    }
+    return render(request, "administrator/request.html", context)
 
 
 @administrator

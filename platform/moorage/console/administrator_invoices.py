@@ -18,9 +18,12 @@ from moorage.console.addresses import filter_of, found
 from moorage.console.doors import actor_of, administrator
 from moorage.console.forms_billing import ReasonForm
 from moorage.console.statements import invoice_lines, invoice_row
+from moorage.console.templatetags.shown import curl_command
 from moorage.kernel.errors import PlatformError
 
 _SHOWN_MOST: Final = 500
+#: The body of a deed over REST.
+_BODY: Final = """-H "Content-Type: application/json" -d '{"reason": "Checked."}'"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ def invoices(request: HttpRequest) -> HttpResponse:
         "status": status,
         "statuses": InvoiceStatus.choices,
         "parked": review.parked_messages(),
+        "command": curl_command("admin/invoices?status=in_review"),
     }
     return render(request, "administrator/invoices.html", context)
 
@@ -142,9 +146,13 @@ def _page(
             for verb in verbs
         ],
         "tried": tried,
+        "command": _command(invoice, verbs[0]) if verbs else "",
     }
-    status = 422 if form is not None else 200
-    return render(request, "administrator/invoice.html", context, status=status)
+    return render(request, "administrator/invoice.html", context, status=200 if form is None else 422)
+
+
+def _command(invoice: Invoice, verb: InvoiceVerb) -> str:
+    return curl_command(f"admin/invoices/{invoice.id}/{verb}", method="POST", options=_BODY)
 
 
 def _invoice(invoice_id: str) -> Invoice:

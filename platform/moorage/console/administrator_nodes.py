@@ -5,6 +5,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from moorage.console.doors import administrator
+from moorage.console.templatetags.shown import curl_command
 from moorage.fleet import queries as fleet
 
 
@@ -12,4 +13,5 @@ from moorage.fleet import queries as fleet
 @require_safe
 def nodes(request: HttpRequest) -> HttpResponse:
     """Nodes by name with their memory, CPUs and devices."""
-    return render(request, "administrator/nodes.html", {"nodes": fleet.nodes().prefetch_related("devices")})
+    context = {"nodes": fleet.nodes().prefetch_related("devices"), "command": curl_command("admin/nodes")}
+    return render(request, "administrator/nodes.html", context)

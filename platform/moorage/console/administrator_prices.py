@@ -1,6 +1,7 @@
 """The price list with its history, and a new price from a moment on."""
 
 import dataclasses
+from typing import Final
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -15,8 +16,14 @@ from moorage.console.addresses import filter_of
 from moorage.console.doors import actor_of, administrator
 from moorage.console.forms_billing import PriceForm
 from moorage.console.priced import hour_words, meter_words, price_words
+from moorage.console.templatetags.shown import curl_command
 from moorage.kernel import clock
 from moorage.kernel.errors import PlatformError
+
+#: The body of the same over REST.
+_BODY: Final = (
+    """-H "Content-Type: application/json" -d '{"meter": "output_tokens", "model": "demo/*", "price": "0.60"}'"""
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +73,11 @@ def price_list(request: HttpRequest) -> HttpResponse:
                 f" from {made.valid_from:%Y-%m-%d %H:%M:%S} UTC on.",
             )
             return redirect("console:admin_prices")
-    context = {"form": form, "rows": [_entry(entry) for entry in review.price_list(now=clock.now())]}
+    context = {
+        "form": form,
+        "rows": [_entry(entry) for entry in review.price_list(now=clock.now())],
+        "command": curl_command("admin/prices", method="POST", options=_BODY),
+    }
     return render(request, "administrator/prices.html", context, status=422 if form.errors else 200)
 
 

@@ -33,9 +33,7 @@ def noted(text: str, problems: Sequence[Problem]) -> tuple[Line, ...]:
     for problem in problems:
         by_number.setdefault(min(max(problem.line, 1), len(lines)), []).append(problem)
     near = {
-        number
-        for wrong in by_number
-        for number in range(max(wrong - _AROUND, 1), min(wrong + _AROUND, len(lines)) + 1)
+        number for wrong in by_number for number in range(max(wrong - _AROUND, 1), min(wrong + _AROUND, len(lines)) + 1)
     }
     shown: list[Line] = []
     for number in sorted(near):

@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from moorage.accounts import queries as accounts
-from moorage.accounts.models import Membership, Organization, Standing
+from moorage.accounts.models import Membership, Organization
 from moorage.compose.problems import Problem, SpecInvalid
 from moorage.console import compose_notes
 from moorage.console.deployments import first_file
@@ -21,13 +21,7 @@ from moorage.deployments import services as deployments
 from moorage.deployments.errors import InvalidName
 from moorage.deployments.models import Deployment
 from moorage.deployments.queries import Preview
-from moorage.kernel.errors import PlatformError, Refused
-
-
-class Suspended(Refused):
-    """The organization is suspended: nothing new starts until its invoices are paid."""
-
-    code = "organization_suspended"
+from moorage.kernel.errors import PlatformError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,8 +77,6 @@ def _tried(request: HttpRequest, organization: Organization, form: EditForm, *, 
     text, variables = form.cleaned_data["compose"], form.cleaned_data["variables"]
     is_plan = request.POST.get("verb") == "plan"
     try:
-        if not is_plan and organization.standing == Standing.SUSPENDED:
-            raise Suspended
         prepared = drafts.draft(organization=organization, name=name, compose_text=text, variables=variables)
         if is_plan:
             plan = queries.preview(organization=organization, draft=prepared)

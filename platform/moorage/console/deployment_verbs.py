@@ -60,7 +60,12 @@ def roll_back(request: HttpRequest, membership: Membership, name: str, number: i
     found = queries.deployment(organization=membership.organization, name=name)
     revision = queries.revision(deployment=found, number=number)
     if request.method != "POST":
-        context = {"deployment": found, "revision": revision, "models": queries.pins_of(revision)}
+        context = {
+            "deployment": found,
+            "revision": revision,
+            "models": queries.pins_of(revision),
+            "rollback_options": f"""-H "Content-Type: application/json" -d '{{"revision": {number}}}'""",
+        }
         return render(request, "deployments/roll_back.html", context)
     try:
         deployments.roll_back(deployment=found, number=number, by=actor_of(request))

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from django import forms
 from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from moorage.compose.source_text import MAX_BYTES
@@ -17,7 +18,7 @@ class ComposeField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         """Line ends as in a file."""
-        return super().to_python(value).replace("\r\n", "\n")
+        return str(super().to_python(value)).replace("\r\n", "\n")
 
 
 class EditForm(forms.Form):
@@ -74,8 +75,10 @@ class EditForm(forms.Form):
             except ValueError as error:
                 self.add_error("file", str(error))
             else:
-                self.data = self.data.copy()
-                self.data["compose"] = cleaned["compose"]
+                assert isinstance(self.data, QueryDict)
+                sent = self.data.copy()
+                sent["compose"] = cleaned["compose"]
+                self.data = sent
         if not self.errors and not cleaned.get("compose", "").strip():
             self.add_error("compose", _("Paste a Compose file, or upload one."))
         return cleaned

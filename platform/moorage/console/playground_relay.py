@@ -28,7 +28,7 @@ _UNREACHABLE: Final = "The gateway does not answer. Try again; if it stays, tell
 def relay(*, organization: Organization, by: Actor, body: Mapping[str, Any], gateway_url: str) -> Iterator[bytes]:
     """The answer as server-sent events: OpenAI's chunks, or one ``{"error": {"message"}}``, then ``[DONE]``.
 
-    1. Make the key, for this one model. 2. Ask, again while the key is too new. 3. Pass the bytes on. 4. Revoke the key.
+    1. Make the key, for this one model. 2. Ask, again while the key is too new. 3. Pass the bytes on. 4. Revoke it.
     """
     made = accounts.create_key(
         organization=organization,

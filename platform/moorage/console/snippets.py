@@ -20,6 +20,7 @@ class Call:
 
 def call(pin: Pin, *, gateway_url: str) -> Call:
     """The snippets for one model behind the gateway at ``gateway_url``."""
+    body: dict[str, object]
     if pin.kind == "embedding":
         path, body = "embeddings", {"model": pin.served_name, "input": _QUESTION}
         lines = [

@@ -23,6 +23,7 @@ from moorage.deployments.models import (
     TimelineEvent,
 )
 from moorage.deployments.pins import Pin
+from moorage.deployments.served_names import check_served_names
 
 
 def deployments_of(organization: Organization) -> QuerySet[Deployment]:
@@ -122,7 +123,8 @@ class Preview:
 
 
 def preview(*, organization: Organization, draft: Draft) -> Preview:
-    """Compares a draft with what is wanted now."""
+    """Compares a draft with what is wanted now. Raises ServedNameTaken, as applying it would."""
+    check_served_names(organization, draft)
     existing = Deployment.objects.for_organization(organization).not_deleted().filter(name=draft.name).first()
     current = existing.target if existing else None
     same = existing.revisions.filter(content_hash=draft.content_hash).first() if existing else None

@@ -9,15 +9,16 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from moorage.accounts import audit
+from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
 from moorage.compose.problems import Problem
 from moorage.deployments import states
 from moorage.deployments.draft import Draft, draft
-from moorage.deployments.errors import BeingDeleted, RevisionNotFound, ServedNameTaken
+from moorage.deployments.errors import BeingDeleted, RevisionNotFound
 from moorage.deployments.models import Deployment, DeploymentStatus, Revision, Route, Scale
-from moorage.deployments.pins import Pin
 from moorage.deployments.reasons import Reason
+from moorage.deployments.served_names import check_served_names
 from moorage.kernel import clock
 
 
@@ -38,7 +39,7 @@ def apply(
     """Makes the Compose file what ``organization`` wants running as ``name``.
 
     The same content again is the same revision and changes nothing. Raises SpecInvalid with every problem,
-    RegistryUnreachable, ServedNameTaken, BeingDeleted.
+    RegistryUnreachable, ServedNameTaken, BeingDeleted, OrganizationSuspended.
     """
     prepared = draft(organization=organization, name=name, compose_text=compose_text, variables=variables or {})
     return write(organization=organization, prepared=prepared, by=by)
@@ -47,9 +48,10 @@ def apply(
 @transaction.atomic
 def write(*, organization: Organization, prepared: Draft, by: Actor) -> Applied:
     """The transaction of an apply: deployment (new or found), revision (new or the same), target, timeline, audit."""
+    accounts.require_not_suspended(organization)
     # One apply at a time in an organization: two first PUTs of one name, or of one served name, must not race.
     Organization.objects.select_for_update().get(pk=organization.pk)
-    _check_served_names(organization, prepared)
+    check_served_names(organization, prepared)
     deployment = Deployment.objects.for_organization(organization).not_deleted().filter(name=prepared.name).first()
     is_new = deployment is None
     if deployment is None:
@@ -90,7 +92,8 @@ def write(*, organization: Organization, prepared: Draft, by: Actor) -> Applied:
 
 @transaction.atomic
 def roll_back(*, deployment: Deployment, number: int, by: Actor) -> Revision:
-    """Makes an earlier revision the target again. Raises RevisionNotFound, BeingDeleted."""
+    """Makes an earlier revision the target again. Raises RevisionNotFound, BeingDeleted, OrganizationSuspended."""
+    accounts.require_not_suspended(deployment.organization)
     deployment = _locked(deployment)
     revision = deployment.revisions.filter(number=number).first()
     if revision is None:
@@ -113,7 +116,8 @@ def pause(*, deployment: Deployment, by: Actor) -> None:
 
 
 def resume(*, deployment: Deployment, by: Actor) -> None:
-    """Undoes a pause. Idempotent."""
+    """Undoes a pause. Idempotent. Raises OrganizationSuspended."""
+    accounts.require_not_suspended(deployment.organization)
     _set_paused(deployment, is_paused=False, by=by)
 
 
@@ -206,25 +210,3 @@ def _want_again(deployment: Deployment) -> None:
             },
         )
     Scale.objects.filter(deployment=deployment).exclude(model_key__in=spec_models).delete()
-
-
-def _check_served_names(organization: Organization, prepared: Draft) -> None:
-    """A served name belongs to one deployment: of those wanted now, and of routes that still stand."""
-    wanted = {pin.served_name: pin for pin in prepared.pins}
-    others = (
-        Deployment.objects.for_organization(organization)
-        .not_deleted()
-        .exclude(name=prepared.name)
-        .exclude(target=None)
-        .select_related("target")
-    )
-    for other in others:
-        assert other.target is not None
-        for document in other.target.pins.values():
-            pin = Pin.from_json(document)
-            if pin.served_name in wanted:
-                raise ServedNameTaken(
-                    f"The deployment {other.name} serves {pin.served_name} already. Choose another name for"
-                    f" models.{wanted[pin.served_name].model_key}.",
-                    param=f"models.{wanted[pin.served_name].model_key}.name",
-                )

@@ -11,7 +11,7 @@ from moorage.gateway.parts import Parts
 from moorage.gateway.state import connect
 from moorage.wire.records import Route
 
-_BACKOFF_SECONDS: Final = 0.5
+_BACKOFF_SECONDS: Final = 1.0
 #: Reports of "the last request has ended" are not sent closer together than this.
 _URGENT_SECONDS: Final = 0.2
 

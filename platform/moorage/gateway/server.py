@@ -26,6 +26,7 @@ from moorage.wire.journal import Progress
 
 _TICK_SECONDS: Final = 0.25
 _CHECKPOINT_SECONDS: Final = 1.0
+_COLLECT_SECONDS: Final = 10.0
 _JOURNAL_PATIENCE_SECONDS: Final = 5.0
 
 
@@ -83,7 +84,7 @@ class Server:
         # What lives now lives to the end; the collector need not walk it again.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 20)
+        gc.set_threshold(50_000, 1_000, 10)
 
     async def stop(self) -> None:
         """Drain, settle what does not end in time, make it durable, and leave."""
@@ -124,7 +125,7 @@ class Server:
     async def _keep_time(self) -> None:
         """All timeouts of the worker: one scan of what is open instead of a timer for each."""
         parts = self._parts
-        checkpoint_at = 0.0
+        checkpoint_at = collect_at = 0.0
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             now = self._loop.time()
@@ -139,6 +140,10 @@ class Server:
                 checkpoint_at = now + _CHECKPOINT_SECONDS
                 parts.journal.checkpoint()
                 self._cut_expired()
+            if now >= collect_at:
+                # Young cycles (broken connections, exceptions) go soon; nobody waits for a walk over everything.
+                collect_at = now + _COLLECT_SECONDS
+                gc.collect(1)
             parts.access_log.flush()
 
     def _progress(self) -> list[Progress]:

@@ -31,7 +31,7 @@ def make_accounts(environment: Mapping[str, str]) -> dict[str, str] | None:
 def deploy_demo(*, api_url: str, api_token: str, compose_file: Path) -> None:
     """PUT the demo's Compose file, as anybody would, and wait until it is ready. Raises StartFailed."""
     request = urllib.request.Request(  # noqa: S310 - an http:// address of our own making
-        f"{api_url}/deployments/{DEPLOYMENT}?wait=ready",
+        f"{api_url}/deployments/{DEPLOYMENT}?wait=ready&timeout={_DEPLOY_SECONDS - 10}",
         data=compose_file.read_bytes(),
         method="PUT",
         headers={"Authorization": f"Bearer {api_token}", "Content-Type": "application/yaml"},

@@ -4,6 +4,7 @@
 """
 
 import datetime as dt
+import shlex
 from typing import Any, Final
 
 from django import template
@@ -98,20 +99,23 @@ def identifier(text: str, label: str = "") -> dict[str, Any]:
 
 @register.inclusion_tag("console/_curl.html")
 def curl(path: str, method: str = "GET", options: str = "", title: str = "") -> dict[str, Any]:
-    """``{% curl "keys" %}``: the same thing with curl; ``path`` below /api/v1/, ``options`` as they stand in a shell."""
+    """``{% curl "keys" %}``: the same thing with curl; ``path`` below /api/v1/, ``options`` as in a shell."""
     return {"command": curl_command(path, method=method, options=options), "title": title}
 
 
 def curl_command(path: str, *, method: str = "GET", options: str = "") -> str:
     """The command with the key in a variable, so that no secret lands in a shell's history by example."""
     verb = "" if method == "GET" else f" -X {method}"
-    lines = [f"curl{verb} {settings.MOORAGE_CONSOLE_URL}/api/v1/{path}", '-H "Authorization: Bearer $MOORAGE_KEY"']
+    lines = [
+        f"curl{verb} {shlex.quote(f'{settings.MOORAGE_CONSOLE_URL}/api/v1/{path}')}",
+        '-H "Authorization: Bearer $MOORAGE_KEY"',
+    ]
     return " \\\n  ".join([*lines, *([options] if options else [])])
 
 
 @register.inclusion_tag("console/_place.html", takes_context=True)
 def place(context: Context, name: str, words: str, *args: str, also: str = "") -> dict[str, Any]:
-    """A link of the bar to ``console:<name>``, marked where the page is it, or one of ``also`` (separated by commas)."""
+    """A link of the bar to ``console:<name>``, marked where the page is it or one of ``also`` (``a,b``)."""
     match = getattr(context.get("request"), "resolver_match", None)
     here = match.url_name if match is not None else None
     return {

@@ -1,0 +1,335 @@
+"""What an administrator sees and does: all organizations, down to one request; prices; invoices; keys; nodes."""
+
+import pytest
+from django.test import Client
+
+from moorage.accounts import queries as accounts
+from moorage.accounts.models import ApiKey, AuditEntry, Scope, User
+from moorage.billing import outbox, rater
+from moorage.billing import queries as billing
+from moorage.billing.models import Invoice, InvoiceStatus, OutboxMessage, Price, RatedUsage
+from moorage.billing.payments_transfer import TransferProvider
+from moorage.fleet.models import Node
+from tests.billing.measured import OCTOBER, use
+from tests.cast import Cast
+from tests.console.usage_rows import MONTH, closed_october, line_of, october
+
+NEW_PRICE = {"meter": "output_tokens", "model": "demo/*", "price": "0.75", "valid_from": "", "note": "dearer"}
+
+
+def _signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def ada(cast: Cast) -> Client:
+    """The administrator's browser."""
+    return _signed_in(cast.ada)
+
+
+def _addresses(cast: Cast) -> list[str]:
+    invoice = closed_october(cast.alice.organization)
+    request_id = use(cast.alice.organization)
+    line = line_of(cast.alice.organization, "output_tokens")
+    return [
+        "/admin",
+        "/admin/organizations",
+        f"/admin/organizations/harbour?period={MONTH}",
+        f"/admin/organizations/harbour/statement.csv?period={MONTH}",
+        f"/admin/organizations/harbour/statement.json?period={MONTH}",
+        f"/admin/organizations/harbour/lines/{line.id}?period={MONTH}",
+        f"/admin/organizations/harbour/requests?period={MONTH}",
+        f"/admin/organizations/harbour/requests/{request_id}",
+        "/admin/prices",
+        "/admin/invoices",
+        f"/admin/invoices/{invoice.id}",
+        "/admin/nodes",
+        "/admin/api-keys",
+    ]
+
+
+def test_administrators_pages_exist_for_administrators_alone(cast: Cast, ada: Client) -> None:
+    alice = _signed_in(cast.alice.user)
+
+    for address in _addresses(cast):
+        assert ada.get(address).status_code == 200, address
+        assert alice.get(address).status_code == 404, address
+        assert Client().get(address).status_code == 302, address
+
+
+def test_nobody_else_sets_a_price_approves_an_invoice_or_makes_a_key(cast: Cast) -> None:
+    invoice = closed_october(cast.alice.organization)
+    alice, prices = _signed_in(cast.alice.user), Price.objects.count()
+
+    answers = [
+        alice.post("/admin/prices", NEW_PRICE),
+        alice.post(f"/admin/invoices/{invoice.id}/approve", {"reason": "mine"}),
+        alice.post("/admin/api-keys", {"name": "x", "organization": "harbour", "days": "30"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [404, 404, 404]
+    invoice.refresh_from_db()
+    assert invoice.status == InvoiceStatus.IN_REVIEW
+    assert Price.objects.count() == prices
+    assert not ApiKey.objects.exists()
+
+
+def test_every_organization_stands_with_its_month(cast: Cast, ada: Client) -> None:
+    october(cast.alice.organization, tokens=(1234, 200, 567))
+
+    answer = ada.get(f"/admin/organizations?period={MONTH}")
+
+    harbour, island = answer.context["rows"]
+    statement = billing.statement(organization=cast.alice.organization, period=OCTOBER).statement
+    assert harbour.amount_pico == statement.total_pico == answer.context["total_pico"]
+    assert (harbour.usage.input_tokens, harbour.usage.replica_seconds) == (1234, 90)
+    assert (island.organization.slug, island.amount_pico) == ("island", 0)
+    assert "0.002357" in answer.content.decode()
+
+
+def test_usage_without_a_price_is_an_alarm_that_leads_to_the_price(cast: Cast, ada: Client) -> None:
+    use(cast.alice.organization)
+    rater.rate_all()
+
+    answer = ada.get(f"/admin/organizations?period={MONTH}")
+
+    page = answer.content.decode()
+    assert answer.context["rows"][0].unpriced == 1
+    assert "Usage without a price" in page
+    assert "/admin/prices?meter=input_tokens&amp;model=demo/llm" in page
+
+
+def test_an_administrator_drills_from_an_organization_to_one_request(cast: Cast, ada: Client) -> None:
+    request_id = october(cast.alice.organization)
+    line = line_of(cast.alice.organization, "output_tokens")
+
+    statement = ada.get(f"/admin/organizations/harbour?period={MONTH}").content.decode()
+    lines = ada.get(f"/admin/organizations/harbour/lines/{line.id}?period={MONTH}").content.decode()
+    request = ada.get(f"/admin/organizations/harbour/requests/{request_id}").content.decode()
+
+    assert f"/admin/organizations/harbour/lines/{line.id}" in statement
+    assert f"/admin/organizations/harbour/requests/{request_id}" in lines
+    assert "0.60 USD per 1M tokens" in request
+
+
+def test_a_request_is_found_by_its_id_alone(cast: Cast, ada: Client) -> None:
+    request_id = october(cast.alice.organization)
+
+    found = ada.get(f"/admin/find-request?id={request_id}")
+    unknown = ada.get("/admin/find-request?id=req_nothing")
+
+    assert found["Location"] == f"/admin/organizations/harbour/requests/{request_id}"
+    assert unknown.status_code == 404
+
+
+def test_setting_a_price_adds_a_row_and_old_usage_keeps_its_amount(cast: Cast, ada: Client) -> None:
+    october(cast.alice.organization)
+    prices = set(Price.objects.values_list("id", "pico_per_unit", "valid_from"))
+    amounts = set(RatedUsage.objects.values_list("id", "amount_pico", "price_id"))
+
+    answer = ada.post("/admin/prices", NEW_PRICE)
+
+    assert answer.status_code == 302
+    assert set(Price.objects.values_list("id", "pico_per_unit", "valid_from")) > prices
+    made = Price.objects.order_by("created_at").last()
+    assert made is not None
+    assert (made.pico_per_unit, made.model, made.created_by) == (750_000, "demo/*", "ada@example.com")
+    assert set(RatedUsage.objects.values_list("id", "amount_pico", "price_id")) == amounts
+    assert "0.75 USD per 1M tokens" in ada.get("/admin/prices").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("unit", "price", "pico"),
+    [
+        ("replica_seconds/hour", "0.072", 20_000_000),
+        ("replica_seconds", "0.00002", 20_000_000),
+        ("input_tokens", "0.000001", 1),
+    ],
+)
+def test_prices_are_written_in_units_that_people_use(cast: Cast, ada: Client, unit: str, price: str, pico: int) -> None:
+    ada.post("/admin/prices", {**NEW_PRICE, "meter": unit, "price": price})
+
+    assert Price.objects.get().pico_per_unit == pico
+
+
+@pytest.mark.parametrize(
+    ("unit", "price", "sentence"),
+    [
+        ("output_tokens", "0.0000001", "at most 6 decimals"),
+        ("output_tokens", "1e3", "decimal number"),
+        ("output_tokens", "-1", "decimal number"),
+        ("replica_seconds/hour", "0.1", "0.0999999972 and 0.1000000008"),
+        ("nothing", "1", "Select a valid choice"),
+    ],
+)
+def test_a_price_that_cannot_be_kept_exactly_is_refused_with_a_sentence(
+    cast: Cast, ada: Client, unit: str, price: str, sentence: str
+) -> None:
+    answer = ada.post("/admin/prices", {**NEW_PRICE, "meter": unit, "price": price})
+
+    assert answer.status_code == 422
+    assert sentence in answer.content.decode()
+    assert not Price.objects.exists()
+
+
+def test_a_price_that_would_reach_rated_usage_is_refused(cast: Cast, ada: Client) -> None:
+    october(cast.alice.organization)
+    before = Price.objects.count()
+
+    answer = ada.post("/admin/prices", {**NEW_PRICE, "valid_from": "2026-10-01T00:00"})
+
+    assert answer.status_code == 422
+    assert "already rated" in answer.content.decode()
+    assert Price.objects.count() == before
+
+
+def test_approving_an_invoice_moves_it_and_says_who_and_why(cast: Cast, ada: Client) -> None:
+    invoice = closed_october(cast.alice.organization)
+    queued = ada.get("/admin/invoices").context["queue"]
+
+    answer = ada.post(f"/admin/invoices/{invoice.id}/approve", {"reason": "Counters agree."})
+
+    assert [row.invoice.id for row in queued] == [invoice.id]
+    assert answer.status_code == 302
+    invoice.refresh_from_db()
+    assert invoice.status == InvoiceStatus.FINALIZED
+    assert invoice.reviewed_by == "ada@example.com"
+    page = ada.get(f"/admin/invoices/{invoice.id}").content.decode()
+    assert "Counters agree." in page
+    assert "invoice.approved" in page
+    assert not ada.get("/admin/invoices").context["queue"]
+
+
+def _issued_invoice(cast: Cast, ada: Client) -> Invoice:
+    """A finalized invoice that the bank-transfer provider has issued."""
+    invoice = closed_october(cast.alice.organization)
+    ada.post(f"/admin/invoices/{invoice.id}/approve", {"reason": "Checked."})
+    outbox._send(OutboxMessage.objects.get(subject_id=invoice.id), {"transfer": TransferProvider()})
+    invoice.refresh_from_db()
+    return invoice
+
+
+def test_a_bank_transfer_is_recorded_with_where_it_can_be_read(cast: Cast, ada: Client) -> None:
+    invoice = _issued_invoice(cast, ada)
+
+    answer = ada.post(f"/admin/invoices/{invoice.id}/mark-paid", {"reason": "Line 17 of the list."})
+
+    assert answer.status_code == 302
+    invoice.refresh_from_db()
+    assert invoice.status == InvoiceStatus.PAID
+    assert "Line 17 of the list." in ada.get(f"/admin/invoices/{invoice.id}").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("verb", "status"), [("void", InvoiceStatus.VOID), ("mark-uncollectible", InvoiceStatus.UNCOLLECTIBLE)]
+)
+def test_giving_an_invoice_up_needs_a_reason(cast: Cast, ada: Client, verb: str, status: InvoiceStatus) -> None:
+    invoice = _issued_invoice(cast, ada)
+
+    without = ada.post(f"/admin/invoices/{invoice.id}/{verb}", {"reason": " "})
+    unmoved = Invoice.objects.get(pk=invoice.pk).status
+    ada.post(f"/admin/invoices/{invoice.id}/{verb}", {"reason": "Our own test."})
+
+    assert (without.status_code, unmoved) == (422, InvoiceStatus.FINALIZED)
+    assert Invoice.objects.get(pk=invoice.pk).status == status
+    assert AuditEntry.objects.filter(subject=invoice.id, detail__reason="Our own test.").exists()
+
+
+def test_the_page_offers_only_what_the_status_allows(cast: Cast, ada: Client) -> None:
+    invoice = closed_october(cast.alice.organization)
+
+    offered = [verb for verb, _, _ in ada.get(f"/admin/invoices/{invoice.id}").context["verbs"]]
+    refused = ada.post(f"/admin/invoices/{invoice.id}/mark-paid", {"reason": "too early"})
+
+    assert offered == ["approve", "void"]
+    assert refused.status_code == 422
+    assert Invoice.objects.get().status == InvoiceStatus.IN_REVIEW
+
+
+def test_a_refused_message_is_sent_again(cast: Cast, ada: Client) -> None:
+    invoice = _issued_invoice(cast, ada)
+    OutboxMessage.objects.update(sent_at=None, parked_at=invoice.created_at, last_error="No such customer.")
+    message = OutboxMessage.objects.get()
+
+    listed = ada.get("/admin/invoices").content.decode()
+    ada.post(f"/admin/outbox/{message.id}/retry")
+
+    assert "No such customer." in listed
+    message.refresh_from_db()
+    assert message.parked_at is None
+
+
+def test_an_administrators_key_is_shown_once_and_opens_only_the_administrators_rest(cast: Cast) -> None:
+    cast.alice.user.is_administrator = True
+    cast.alice.user.save()
+    alice = _signed_in(cast.alice.user)
+
+    answer = alice.post("/admin/api-keys", {"name": "month-end", "organization": "harbour", "days": "90"})
+
+    secret = answer.context["made"].secret
+    assert secret in answer.content.decode()
+    assert answer["Cache-Control"] == "no-store"
+    key = accounts.key_for_secret(secret)
+    assert key is not None
+    assert key.scopes == [Scope.ADMIN]
+    assert key.expires_at is not None
+    again = alice.get("/admin/api-keys").content.decode()
+    assert "month-end" in again
+    assert secret not in again
+
+
+def test_a_key_of_an_administrator_is_kept_only_with_their_own_organization(cast: Cast, ada: Client) -> None:
+    answer = ada.post("/admin/api-keys", {"name": "x", "organization": "harbour", "days": ""})
+
+    assert answer.status_code == 422
+    assert "you belong to none" in ada.get("/admin/api-keys").content.decode()
+    assert not ApiKey.objects.exists()
+
+
+def test_a_revoked_key_opens_nothing(cast: Cast, ada: Client) -> None:
+    secret = cast.alice.key(Scope.ADMIN)
+    key = ApiKey.objects.get()
+
+    ada.post(f"/admin/api-keys/{key.id}/revoke")
+
+    assert accounts.key_for_secret(secret) is None
+
+
+def test_other_keys_are_not_the_administrators_to_revoke(cast: Cast, ada: Client) -> None:
+    cast.alice.key(Scope.MANAGE)
+
+    answer = ada.post(f"/admin/api-keys/{ApiKey.objects.get().id}/revoke")
+
+    assert answer.status_code == 404
+    assert ApiKey.objects.get().revoked_at is None
+
+
+def test_nodes_stand_with_what_is_reserved_on_them(cast: Cast, ada: Client) -> None:
+    Node.objects.create(
+        name="quay-1", memory_bytes=8 * 2**30, used_memory_bytes=2**30, cpu_millis=4000, runtime="docker"
+    )
+
+    page = ada.get("/admin/nodes").content.decode()
+
+    assert "quay-1" in page
+    assert "1024 MiB of 8192 MiB" in page
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])
+def test_names_that_are_markup_are_shown_as_text(cast: Cast, ada: Client, hostile: str) -> None:
+    use(cast.alice.organization, served_name=hostile)
+    rater.rate_all()
+    ada.post("/admin/prices", {**NEW_PRICE, "model": hostile})
+
+    pages = [
+        ada.get(address).content.decode()
+        for address in (
+            f"/admin/organizations?period={MONTH}",
+            f"/admin/organizations/harbour/requests?period={MONTH}",
+            "/admin/prices",
+        )
+    ]
+
+    assert not [page for page in pages if hostile in page]
