@@ -250,7 +250,7 @@ def test_any_order_with_duplicates_and_gaps_comes_to_the_same_end(issued: tuple[
     provider.pay(invoice.provider_reference)
     shuffle = random.Random(20261122)
 
-    for _ in range(200):
+    for _ in range(60):
         kinds = [kind for kind in KINDS * 2 if shuffle.random() < 0.7] or ["paid"]
         shuffle.shuffle(kinds)
         with transaction.atomic():

@@ -74,6 +74,7 @@ def test_from_sign_up_to_a_streamed_answer(stack: Stack, page: Page) -> None:
 
     # The key that asked is gone; one of one's own is shown once.
     page.get_by_role("link", name="Keys").click()
+    page.get_by_text("1 revoked or expired key").click()
     expect(page.locator("tbody tr").filter(has_text="playground")).to_contain_text("revoked")
     page.get_by_label("Name").fill("laptop")
     page.get_by_role("button", name="Make the key").click()

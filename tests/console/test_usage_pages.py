@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 
+import msgspec
 import pytest
 from django.test import Client
 
@@ -15,9 +16,12 @@ from moorage.billing import queries as billing
 from moorage.billing import rater
 from moorage.billing import services as billing_services
 from moorage.billing.models import Statement
-from tests.billing.measured import NOON, OCTOBER, price_list, run, use
+from moorage.console import daily_chart
+from moorage.metering import usage_table
+from moorage.metering.queries import Usage
+from tests.billing.measured import NOON, OCTOBER, price_list, request, run, use
 from tests.cast import Cast
-from tests.console.usage_rows import MONTH, closed_october, line_of, october
+from tests.console.usage_rows import DIGEST, MONTH, closed_october, deployed, line_of, october
 
 PAGES = ("usage", "usage/requests", "statement", "statement.csv", "statement.json", "invoices")
 
@@ -89,10 +93,16 @@ def test_the_usage_page_shows_the_sums_of_the_rows(cast: Cast, by: str) -> None:
 def test_a_month_without_usage_says_how_to_make_some(cast: Cast) -> None:
     october(cast.alice.organization)
 
-    page = _signed_in(cast.alice.user).get("/harbour/usage?period=2026-09").content.decode()
+    alice = _signed_in(cast.alice.user)
 
-    assert "Nothing was used in 2026-09" in page
-    assert "/v1/chat/completions" in page
+    before = alice.get("/harbour/usage?period=2026-09").content.decode()
+    deployed(cast.alice.organization)
+    after = alice.get("/harbour/usage?period=2026-09").content.decode()
+
+    assert "Nothing was used in 2026-09" in before
+    assert 'href="/harbour/deploy"' in before
+    assert "/v1/chat/completions" in after
+    assert "demo/llm" in after
 
 
 @pytest.mark.parametrize("query", ["period=2026-13", "period=x", "period=1999-01", "by=colour", "period=2026-10&by="])
@@ -137,6 +147,50 @@ def test_one_request_shows_its_charges_and_the_prices_in_force(cast: Cast) -> No
     # 600 × 0.20 + 400 × 0.05 + 50 × 0.60, each per million.
     assert "0.00017 USD" in page
     assert "rev_a" in page
+
+
+def test_an_answer_is_traced_to_the_bytes_and_the_command_behind_it(cast: Cast) -> None:
+    replica = deployed(cast.alice.organization)
+    event = msgspec.structs.replace(
+        request(cast.alice.organization.id, tokens=(5, 0, 5)),
+        revision_id=replica.revision_id,
+        replica_id=replica.id,
+    )
+    usage_table.put([event])
+
+    page = _signed_in(cast.alice.user).get(f"/harbour/usage/requests/{event.request_id}").content.decode()
+
+    for part in (replica.revision_id, DIGEST, "Q8_0", "llamacpp b6123", "--ctx-size"):
+        assert part in page
+
+
+def test_a_trace_shows_nothing_of_another_organization(cast: Cast) -> None:
+    replica = deployed(cast.charlie.organization)
+    event = msgspec.structs.replace(
+        request(cast.alice.organization.id, tokens=(5, 0, 5)),
+        revision_id=replica.revision_id,
+        replica_id=replica.id,
+    )
+    usage_table.put([event])
+
+    page = _signed_in(cast.alice.user).get(f"/harbour/usage/requests/{event.request_id}").content.decode()
+
+    assert DIGEST not in page
+    assert "--ctx-size" not in page
+
+
+def test_the_bars_of_a_month_are_shares_of_its_highest_day() -> None:
+    days = [
+        Usage(group="2026-10-01", input_tokens=300, output_tokens=100),
+        Usage(group="2026-10-31", input_tokens=100),
+        Usage(group="2026-10-15", output_tokens=1),
+    ]
+
+    chart = daily_chart.draw(days, OCTOBER)
+
+    assert [bar.day for bar in chart.bars] == ["2026-10-01", "2026-10-15", "2026-10-31"]
+    assert [(bar.input_height, bar.output_height) for bar in chart.bars] == [(75, 25), (0, 1), (25, 0)]
+    assert chart.bars[-1].x + chart.bar_width <= chart.width
 
 
 def test_the_statement_shows_every_line_and_the_exact_total(cast: Cast) -> None:

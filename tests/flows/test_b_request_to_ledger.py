@@ -127,11 +127,7 @@ def test_what_is_wrong_is_said_in_one_sentence_and_not_billed(secret: str, commi
 
 def test_a_revoked_key_is_refused_within_a_second(secret: str, stack: Stack) -> None:
     with stack.api(secret) as api:
-        made = api.post(
-            "/keys",
-            json={"name": "short-lived", "scopes": ["inference"]},
-            headers={"Content-Type": "application/json"},
-        ).json()
+        made = api.post("/keys", json={"name": "short-lived", "scopes": ["inference"]}).json()
         client = stack.openai(made["secret"])
         wait_until(lambda: _is_accepted(client), seconds=5, what="the new key to be known")
 

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import threading
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -67,10 +68,14 @@ class OpenApiView(PublicView):
         return Response(document())
 
 
+#: drf-spectacular loads its extensions on first use, and two threads at once trip over each other there.
+_generating: Final = threading.Lock()
+
+
 @functools.cache
 def document() -> dict[str, Any]:
     """The whole document, as JSON types only."""
-    with patched_settings(SETTINGS):
+    with _generating, patched_settings(SETTINGS):
         schema = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
     found: dict[str, Any] = json.loads(OpenApiJsonRenderer().render(schema, renderer_context={}))
     return found

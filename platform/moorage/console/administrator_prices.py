@@ -50,7 +50,8 @@ class EntryRow:
 @require_http_methods(["GET", "HEAD", "POST"])
 def price_list(request: HttpRequest) -> HttpResponse:
     """What everything costs, and the form that sets a new price; nothing that is rated changes."""
-    first = {"meter": filter_of(request, "meter"), "model": filter_of(request, "model")}
+    # The alarm of unpriced usage leads here with what is missing and since when: a price from now on would be too late.
+    first = {name: filter_of(request, name) for name in ("meter", "model", "valid_from")}
     form = PriceForm(request.POST or None, initial={name: value for name, value in first.items() if value})
     if request.method == "POST" and form.is_valid():
         try:

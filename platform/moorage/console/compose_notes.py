@@ -28,7 +28,7 @@ class Line:
 
 def noted(text: str, problems: Sequence[Problem]) -> tuple[Line, ...]:
     """The lines that have problems, with some around them. A problem past the end stands at the last line."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").rstrip("\n").split("\n")
     by_number: dict[int, list[Problem]] = {}
     for problem in problems:
         by_number.setdefault(min(max(problem.line, 1), len(lines)), []).append(problem)

@@ -1,5 +1,7 @@
 """API keys: made, shown once, revoked."""
 
+from typing import Final
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -12,6 +14,9 @@ from moorage.console.doors import actor_of, member
 from moorage.console.forms_keys import KeyForm
 from moorage.kernel import clock
 from moorage.kernel.errors import InvalidInput
+
+#: Of the keys that open nothing any more, the newest are told.
+_PAST_SHOWN: Final = 100
 
 
 @member()
@@ -26,11 +31,15 @@ def keys(request: HttpRequest, membership: Membership) -> HttpResponse:
         made = _made(request, membership, form)
         if made is not None:
             form = KeyForm()
+    now = clock.now()
+    found = list(queries.keys_of(membership.organization))
+    past = [key for key in found if key.revoked_at or (key.expires_at and key.expires_at <= now)]
     context = {
-        "keys": queries.keys_of(membership.organization),
+        "keys": [key for key in found if key not in past],
+        "past": past[:_PAST_SHOWN],
         "form": form if may_change else None,
         "made": made,
-        "now": clock.now(),
+        "now": now,
     }
     response = render(request, "accounts/keys.html", context, status=422 if form.errors else 200)
     if made is not None:

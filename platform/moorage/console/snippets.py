@@ -1,12 +1,10 @@
 """How to call a model: the same request for a shell and for Python, filled in with this endpoint. Pure."""
 
 import dataclasses
-import json
-import shlex
 
 from moorage.deployments.pins import Pin
 
-_QUESTION = "Tell me about the sea."
+_QUESTION = "Hello"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -20,9 +18,8 @@ class Call:
 
 def call(pin: Pin, *, gateway_url: str) -> Call:
     """The snippets for one model behind the gateway at ``gateway_url``."""
-    body: dict[str, object]
     if pin.kind == "embedding":
-        path, body = "embeddings", {"model": pin.served_name, "input": _QUESTION}
+        path, asked = "embeddings", f'"input": "{_QUESTION}"'
         lines = [
             "answer = client.embeddings.create(",
             f'    model="{pin.served_name}", input="{_QUESTION}"',
@@ -30,8 +27,7 @@ def call(pin: Pin, *, gateway_url: str) -> Call:
             "print(answer.data[0].embedding)",
         ]
     else:
-        message = {"role": "user", "content": _QUESTION}
-        path, body = "chat/completions", {"model": pin.served_name, "messages": [message]}
+        path, asked = "chat/completions", f'"messages": [{{"role": "user", "content": "{_QUESTION}"}}]'
         lines = [
             "answer = client.chat.completions.create(",
             f'    model="{pin.served_name}",',
@@ -43,13 +39,17 @@ def call(pin: Pin, *, gateway_url: str) -> Call:
         f"curl {gateway_url}/v1/{path}",
         '-H "Authorization: Bearer $MOORAGE_KEY"',
         '-H "Content-Type: application/json"',
-        f"-d {shlex.quote(json.dumps(body))}",
+        # A served name has no character that a shell or JSON takes for its own.
+        f"""-d '{{"model": "{pin.served_name}",\n       {asked}}}'""",
     ]
     head = [
-        "import os",
+        "from os import environ",
         "",
         "from openai import OpenAI",
         "",
-        f'client = OpenAI(base_url="{gateway_url}/v1", api_key=os.environ["MOORAGE_KEY"])',
+        "client = OpenAI(",
+        f'    base_url="{gateway_url}/v1",',
+        '    api_key=environ["MOORAGE_KEY"],',
+        ")",
     ]
     return Call(served_name=pin.served_name, curl=" \\\n  ".join(curl), python="\n".join([*head, *lines]))

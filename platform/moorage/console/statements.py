@@ -39,6 +39,7 @@ class MonthRow:
     """A month in the list: frozen with its hash, or not closed yet."""
 
     period: Period
+    is_running: bool
     frozen: FrozenStatement | None
 
 
@@ -53,16 +54,17 @@ def statement(request: HttpRequest, membership: Membership) -> HttpResponse:
 def statement_context(organization: Organization, period: Period) -> dict[str, Any]:
     """The statement of ``period`` and the list of all months."""
     view = billing.statement(organization=organization, period=period)
+    now = clock.now()
     frozen = {found.period_start: found for found in billing.frozen_statements(organization=organization)}
     return {
         "organization": organization,
-        "month": month_choice(period, now=clock.now()),
+        "month": month_choice(period, now=now),
         "view": view,
         "statement": view.statement,
         "lines": [line_row(line, period) for line in view.statement.lines],
         "unpriced": [(meter_words(one.meter), one) for one in view.statement.unpriced],
         "months": [
-            MonthRow(period=month, frozen=frozen.get(month.start))
+            MonthRow(period=month, is_running=now in month, frozen=frozen.get(month.start))
             for month in billing.months(organization=organization)
         ],
     }

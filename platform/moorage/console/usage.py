@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from moorage.accounts import queries as accounts
@@ -17,6 +19,7 @@ from moorage.console import daily_chart
 from moorage.console.addresses import filter_of, found, month_choice, month_of
 from moorage.console.doors import member
 from moorage.console.priced import charge, meter_words
+from moorage.console.snippets import Call, call
 from moorage.deployments import queries as deployments
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
@@ -25,11 +28,11 @@ from moorage.metering.queries import Grouping, Usage
 
 #: The tabs of the usage page, and under which filter the requests of a group are listed.
 _TABS: Final = {
-    Grouping.DEPLOYMENT: "Deployment",
-    Grouping.DAY: "Day",
-    Grouping.KEY: "API key",
-    Grouping.MODEL: "Model",
-    Grouping.REVISION: "Revision",
+    Grouping.DEPLOYMENT: _("Deployment"),
+    Grouping.DAY: _("Day"),
+    Grouping.KEY: _("API key"),
+    Grouping.MODEL: _("Model"),
+    Grouping.REVISION: _("Revision"),
 }
 _FILTERS: Final = {
     Grouping.DEPLOYMENT: "deployment",
@@ -75,7 +78,8 @@ class UsageRow:
 def usage(request: HttpRequest, membership: Membership) -> HttpResponse:
     """A month's sums by deployment, day, key, model or revision."""
     organization, period = membership.organization, month_of(request)
-    return render(request, "usage/usage.html", usage_context(request, organization, period))
+    context = {**usage_context(request, organization, period), "example": _example(organization)}
+    return render(request, "usage/usage.html", context)
 
 
 def usage_context(request: HttpRequest, organization: Organization, period: Period) -> dict[str, Any]:
@@ -191,6 +195,14 @@ def labels_of(organization: Organization, grouping: Grouping) -> Mapping[str, st
             return {key.id: key.name for key in accounts.keys_of(organization)}
         case _:
             return {}
+
+
+def _example(organization: Organization) -> Call | None:
+    """A call of one of its models, to be tried; None where nothing is deployed."""
+    targets = (deployment.target for deployment in deployments.deployments_of(organization))
+    pins = (pin for target in targets if target for pin in deployments.pins_of(target))
+    pin = next(pins, None)
+    return call(pin, gateway_url=settings.MOORAGE_GATEWAY_URL) if pin else None
 
 
 def _requests_query(grouping: Grouping, group: str, period: Period) -> str:

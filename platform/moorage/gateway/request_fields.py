@@ -23,8 +23,8 @@ _INTEGER_MAX: Final = 2**53
 
 
 def wrong(path: str, sentence: str) -> BadField:
-    """The error for the member at ``path``: ``messages[2].role: must be …``."""
-    return BadField(f"{path}: {sentence}", param=path)
+    """The error for the member at ``path``: ``messages[2].role: must be … .``"""
+    return BadField(f"{path}: {sentence}.", param=path)
 
 
 def integer(least: int, most: int) -> Check:
