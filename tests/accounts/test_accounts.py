@@ -6,7 +6,7 @@ from django.db import DatabaseError, connection
 
 from moorage.accounts import queries, services
 from moorage.accounts.actor import Actor
-from moorage.accounts.errors import EmailTaken, InvalidAccount, RoleTooLow, SlugTaken
+from moorage.accounts.errors import EmailTaken, InvalidAccount, LastOwner, RoleTooLow, SlugTaken
 from moorage.accounts.models import AuditEntry, Role, Scope, Standing, User
 from moorage.kernel import secrets
 from moorage.kernel.errors import NotFound
@@ -78,6 +78,22 @@ def test_a_role_that_is_too_low_is_refused(cast: Cast) -> None:
 
     with pytest.raises(RoleTooLow):
         queries.require_role(membership, queries.MAY_MANAGE_MEMBERS)
+
+
+def test_an_organization_keeps_an_owner_and_only_owners_make_owners(cast: Cast) -> None:
+    harbour = cast.alice.organization
+    services.add_member(organization=harbour, user=cast.bob.user, role=Role.ADMIN, by=cast.alice.actor)
+
+    with pytest.raises(RoleTooLow):
+        services.add_member(organization=harbour, user=cast.bob.user, role=Role.OWNER, by=cast.bob.actor)
+    with pytest.raises(RoleTooLow):
+        services.add_member(organization=harbour, user=cast.alice.user, role=Role.BILLING, by=cast.bob.actor)
+    with pytest.raises(LastOwner):
+        services.add_member(organization=harbour, user=cast.alice.user, role=Role.BILLING, by=cast.alice.actor)
+
+    services.add_member(organization=harbour, user=cast.bob.user, role=Role.OWNER, by=cast.alice.actor)
+    services.add_member(organization=harbour, user=cast.alice.user, role=Role.BILLING, by=cast.alice.actor)
+    assert queries.membership_of(user=cast.bob.user, slug="harbour").role == Role.OWNER
 
 
 def test_every_verb_leaves_an_audit_entry_that_cannot_be_changed(cast: Cast) -> None:

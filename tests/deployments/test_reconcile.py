@@ -9,7 +9,7 @@ import httpx
 import msgspec
 import pytest
 
-from moorage.deployments import orphans, queries, services
+from moorage.deployments import orphans, queries, reconcile, services
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, Route, Scale, Wake
 from moorage.fleet.models import Reservation
 from moorage.kernel import clock
@@ -132,6 +132,18 @@ def test_idle_goes_to_zero_and_a_wake_brings_it_back(committed_cast: Cast, harbo
     harbour.until(deployment, is_ready)
     assert route().status == "ready"
     assert not Wake.objects.exists()
+
+
+def test_idle_time_does_not_run_while_a_replica_is_on_its_way(committed_cast: Cast, harbour: Harbour) -> None:
+    deployment = apply(committed_cast, COMPOSE + "x-moorage: {}\n")
+    reconcile.reconcile(deployment.pk, runtime=harbour.runtime)
+    assert Replica.objects.get().status == R.PENDING
+
+    # A pull that takes longer than the idle time.
+    Scale.objects.update(active_at=clock.now() - dt.timedelta(hours=1))
+
+    harbour.until(deployment, lambda one: one.status != D.PROVISIONING)
+    assert deployment.status == D.READY
 
 
 def test_a_paused_deployment_does_not_wake(committed_cast: Cast, harbour: Harbour) -> None:

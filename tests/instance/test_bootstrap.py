@@ -118,7 +118,7 @@ def test_every_locked_package_has_hashes_and_no_lock_names_an_index() -> None:
 
         assert packages
         assert all("==" in package and "--hash=sha256:" in package for package in packages), lock
-        assert not re.search(r"index-url|find-links|https?:", text), lock
+        assert not re.search(r"--(extra-)?index|find-links|https?:", text), lock
 
 
 def test_the_test_lock_contains_the_other_lock_pin_by_pin() -> None:

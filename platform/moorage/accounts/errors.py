@@ -2,6 +2,8 @@
 
 PlatformError
 ├── OrganizationSuspended      402: nothing new runs until the bill is settled
+├── NotFound
+│   └── OrganizationNotFound
 ├── Conflict
 │   ├── SlugTaken
 │   ├── EmailTaken
@@ -20,6 +22,12 @@ class OrganizationSuspended(errors.PlatformError):
     invoices, or write to the administrator."""
 
     code, status_code, type = "organization_suspended", 402, "billing_error"
+
+
+class OrganizationNotFound(errors.NotFound):
+    """There is no organization of this name or id. `GET /api/v1/admin/organizations` lists them."""
+
+    code = "organization_not_found"
 
 
 class SlugTaken(errors.Conflict):

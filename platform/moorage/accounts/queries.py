@@ -4,7 +4,7 @@ import hmac
 
 from django.db.models import QuerySet
 
-from moorage.accounts.errors import OrganizationSuspended, RoleTooLow
+from moorage.accounts.errors import OrganizationNotFound, OrganizationSuspended, RoleTooLow
 from moorage.accounts.models import ApiKey, AuditEntry, Membership, Organization, Role, Scope, Standing, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
@@ -76,13 +76,17 @@ def user_with_email(email: str) -> User:
 
 
 def keys_of(organization: Organization) -> QuerySet[ApiKey]:
-    """Its keys, newest first, revoked ones included."""
-    return ApiKey.objects.for_organization(organization).order_by("-created_at", "id")
+    """Its keys, newest first, revoked ones included; an administrator's own is not its business."""
+    return (
+        ApiKey.objects.for_organization(organization)
+        .exclude(scopes__contains=str(Scope.ADMIN))
+        .order_by("-created_at", "id")
+    )
 
 
 def key_of(*, organization: Organization, key_id: str) -> ApiKey:
     """One of its keys. Raises NotFound."""
-    key = ApiKey.objects.for_organization(organization).filter(pk=key_id).first()
+    key = keys_of(organization).filter(pk=key_id).first()
     if key is None:
         raise NotFound("There is no such key in this organization.")
     return key
@@ -92,7 +96,7 @@ def organization(*, slug: str) -> Organization:
     """Any organization, for administrators alone. Raises NotFound."""
     found = Organization.objects.filter(slug=slug).first()
     if found is None:
-        raise NotFound("There is no organization with this short name.")
+        raise OrganizationNotFound
     return found
 
 
@@ -100,7 +104,7 @@ def organization_with_id(organization_id: str) -> Organization:
     """Any organization, for administrators alone. Raises NotFound."""
     found = Organization.objects.filter(pk=organization_id).first()
     if found is None:
-        raise NotFound("There is no organization with this id.")
+        raise OrganizationNotFound
     return found
 
 

@@ -14,7 +14,7 @@ from django.db.models import Q
 
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.accounts.errors import EmailTaken, InvalidAccount, SlugTaken
+from moorage.accounts.errors import EmailTaken, InvalidAccount, LastOwner, RoleTooLow, SlugTaken
 from moorage.accounts.models import ApiKey, Membership, Organization, Role, Scope, Standing, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
@@ -58,7 +58,18 @@ def create_organization(*, name: str, slug: str, owner: User, by: Actor) -> Orga
 
 @transaction.atomic
 def add_member(*, organization: Organization, user: User, role: Role, by: Actor) -> Membership:
-    """``user`` joins with ``role``; an existing membership changes its role."""
+    """``user`` joins with ``role``; an existing membership changes its role.
+
+    Only an owner makes or unmakes owners (RoleTooLow), and one owner stays (LastOwner).
+    """
+    # Two owners who step back at once must not leave the organization without one.
+    Organization.objects.select_for_update().get(pk=organization.pk)
+    owners = Membership.objects.filter(organization=organization, role=Role.OWNER)
+    was_owner = owners.filter(user=user).exists()
+    if (role == Role.OWNER or was_owner) and not owners.filter(user_id=by.id).exists():
+        raise RoleTooLow("Only an owner makes or unmakes owners. Ask one.")
+    if was_owner and role != Role.OWNER and owners.count() == 1:
+        raise LastOwner
     membership, _ = Membership.objects.update_or_create(organization=organization, user=user, defaults={"role": role})
     audit.record(organization=organization, by=by, action="member.added", subject=user.id, detail={"role": str(role)})
     return membership

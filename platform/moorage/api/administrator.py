@@ -6,6 +6,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from moorage.accounts import queries as accounts
+from moorage.accounts.errors import OrganizationNotFound
 from moorage.accounts.models import Organization
 from moorage.api import examples, paging
 from moorage.api.doors import AdministratorView
@@ -20,17 +22,10 @@ from moorage.billing import queries as billing
 from moorage.billing import review
 from moorage.billing.errors import InvalidPeriod
 from moorage.fleet import queries as fleet
-from moorage.kernel.errors import NotFound
 from moorage.metering import queries as metering
 from moorage.metering.errors import RequestNotFound
 
 TAG: Final = "Administrator"
-
-
-class OrganizationNotFound(NotFound):
-    """There is no organization with this name. `GET /api/v1/admin/organizations` lists them."""
-
-    code = "organization_not_found"
 
 
 class OrganizationsView(AdministratorView):
@@ -119,9 +114,9 @@ class AnyRequestView(AdministratorView):
     def get(self, _request: Request, request_id: str) -> Response:
         """One request of any organization with its counts, its charges and the prices that were in force."""
         event = metering.events([request_id]).get(request_id)
-        organization = Organization.objects.filter(pk=event.organization_id).first() if event else None
-        if organization is None:
+        if event is None:
             raise RequestNotFound
+        organization = accounts.organization_with_id(event.organization_id)
         return Response(rated_document(billing.rated_request(organization=organization, request_id=request_id)))
 
 
@@ -148,7 +143,4 @@ class NodesView(AdministratorView):
 
 
 def _organization(slug: str) -> Organization:
-    found = Organization.objects.filter(slug=slug).first()
-    if found is None:
-        raise OrganizationNotFound
-    return found
+    return accounts.organization(slug=slug)

@@ -26,8 +26,8 @@ _OPEN_AT_CUSTOMER: Final = frozenset({InvoiceStatus.FINALIZED, InvoiceStatus.UNC
 def review_policy() -> ReviewPolicy:
     """The policy of this instance."""
     return ReviewPolicy(
-        above_cents=getattr(settings, "MOORAGE_REVIEW_ABOVE_CENTS", ReviewPolicy().above_cents),
-        first_invoice=getattr(settings, "MOORAGE_REVIEW_FIRST_INVOICE", ReviewPolicy().first_invoice),
+        above_cents=settings.MOORAGE_REVIEW_ABOVE_CENTS,
+        first_invoice=settings.MOORAGE_REVIEW_FIRST_INVOICE,
     )
 
 

@@ -88,6 +88,9 @@ MOORAGE_GATEWAY_URL = _text("MOORAGE_GATEWAY_URL", "http://127.0.0.1:8401").rstr
 STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY") or None
 STRIPE_WEBHOOK_SECRETS = _listed("STRIPE_WEBHOOK_SECRET")
 STRIPE_BASE_URL = os.environ.get("STRIPE_BASE_URL") or None
+#: Invoices above so many cents, and the first of an organization, wait for an administrator's approval.
+MOORAGE_REVIEW_ABOVE_CENTS = _whole("MOORAGE_REVIEW_ABOVE_CENTS") or 100_000
+MOORAGE_REVIEW_FIRST_INVOICE = _text("MOORAGE_REVIEW_FIRST_INVOICE", "yes") != "no"
 if STRIPE_API_KEY and not STRIPE_WEBHOOK_SECRETS:
     raise ImproperlyConfigured("Set STRIPE_WEBHOOK_SECRET too: without it anybody could mark an invoice as paid.")
 
@@ -171,7 +174,7 @@ USE_TZ = True
 USE_I18N = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = MOORAGE_HOME / "static"
+STATIC_ROOT = None
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -272,6 +275,6 @@ LOGGING = {
     "loggers": {
         name: {"level": "WARNING"}
         # Each announces what our own lines say better, several times a second.
-        for name in ("httpx", "httpcore", "celery.app.trace", "celery.worker.strategy")
+        for name in ("httpx", "httpcore", "celery.app.trace", "celery.worker.strategy", "stripe")
     },
 }

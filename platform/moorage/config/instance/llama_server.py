@@ -70,7 +70,7 @@ def recipe(root: Path) -> str:
     pinned = re.search(r"^llama-cpp-python==(\S+)", (folder / "requirements.txt").read_text(), re.MULTILINE)
     assert pinned, f"{folder / 'requirements.txt'} pins llama-cpp-python"
     digest = hashlib.sha256(platform.machine().encode())
-    for name in ("requirements.txt", "cmake-flags.txt", "compile"):
+    for name in ("requirements.txt", "cmake-flags.txt", "ggml-release.cmake", "compile"):
         digest.update((folder / name).read_bytes())
     return f"{pinned[1]}-{digest.hexdigest()[:8]}"
 
