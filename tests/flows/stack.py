@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from celery import Celery
 from openai import OpenAI
 
 from moorage.config.instance.ports import Ports
@@ -123,6 +124,13 @@ class Stack:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
+
+    def send_task(self, name: str, *, queue: str = "default") -> None:
+        """Rings the workers for a task without arguments, as beat does."""
+        app = Celery(broker=self.environment["BROKER_URL"], set_as_current=False)
+        app.conf.broker_transport_options = {"global_keyprefix": f"moorage:{self.environment['MOORAGE_INSTANCE']}:"}
+        with app:
+            app.send_task(name, queue=queue)
 
     def log(self, name: str, *, tail: int = 4000) -> str:
         """The end of a program's log."""

@@ -2,13 +2,12 @@
 
 import datetime as dt
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
 
 from moorage.accounts.models import Scope
-from moorage.billing import tasks
 from moorage.billing.models import Invoice, InvoiceStatus, LedgerEntry, Statement
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
@@ -34,13 +33,14 @@ def stack_environment(twin: TwinProcess) -> dict[str, str]:
     return {"STRIPE_API_KEY": API_KEY, "STRIPE_WEBHOOK_SECRET": SECRET, "STRIPE_BASE_URL": twin.url}
 
 
-def sweep() -> None:
+@pytest.fixture
+def sweep(stack: Stack) -> Callable[[], None]:
     """What beat does every half minute, now."""
-    tasks.sweep.delay()
+    return lambda: stack.send_task("moorage.billing.tasks.sweep")
 
 
 def test_a_month_becomes_a_paid_invoice(
-    committed_cast: Cast, stack: Stack, twin: TwinProcess, settings: object
+    committed_cast: Cast, stack: Stack, twin: TwinProcess, sweep: Callable[[], None]
 ) -> None:
     alice = committed_cast.alice
     use(alice.organization, tokens=(250_000, 0, 2_000_000), ended_at=LAST_MONTH.end - dt.timedelta(minutes=1))

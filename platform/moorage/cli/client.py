@@ -34,6 +34,7 @@ class Client:
 
     url: str
     key: str
+    transport: httpx.BaseTransport | None = None
 
     def call(
         self, method: str, path: str, *, params: Mapping[str, str] | None = None, json: Any = None
@@ -48,14 +49,12 @@ class Client:
 
     def _send(self, method: str, path: str, params: Mapping[str, str] | None, json: Any) -> httpx.Response:
         try:
-            response = httpx.request(
-                method,
-                self.url.rstrip("/") + path,
-                params=dict(params or {}),
-                json=json,
+            with httpx.Client(
+                transport=self.transport,
                 headers={"Authorization": f"Bearer {self.key}"},
                 timeout=httpx.Timeout(_PATIENCE_SECONDS, connect=10),
-            )
+            ) as http:
+                response = http.request(method, self.url.rstrip("/") + path, params=dict(params or {}), json=json)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise ApiUnreachable(f"{ApiUnreachable.__doc__} ({error})") from error
         if response.is_error:

@@ -7,23 +7,30 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from moorage.cli.client import ApiRefused, Client
 from moorage.kernel.errors import PlatformError
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    transport: httpx.BaseTransport | None = None,
+) -> int:
     """Runs one command; returns the process's exit status."""
     chosen = _parser().parse_args(arguments)
-    url, key = os.environ.get("MOORAGE_API_URL"), os.environ.get("MOORAGE_API_TOKEN")
+    url, key = environment.get("MOORAGE_API_URL"), environment.get("MOORAGE_API_TOKEN")
     if not url or not key:
         print("Set MOORAGE_API_URL (…/api/v1) and MOORAGE_API_TOKEN (a key with the scope manage).", file=sys.stderr)
         return 2
     try:
-        chosen.run(Client(url=url, key=key), chosen)
+        chosen.run(Client(url=url, key=key, transport=transport), chosen)
     except ApiRefused as refusal:
         for problem in refusal.problems:
             print(f"line {problem['line']}: {problem['path']}: {problem['message']}", file=sys.stderr)

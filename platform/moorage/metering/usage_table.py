@@ -7,6 +7,7 @@ from typing import Final
 
 from django.db import connection, transaction
 
+from moorage.accounts import services as accounts
 from moorage.kernel import clock
 from moorage.metering.models import JournalSegment
 from moorage.wire.records import UsageEvent
@@ -40,6 +41,7 @@ def put(events: Sequence[UsageEvent], *, segment: str | None = None, offset: int
                 " ON CONFLICT (request_id) DO NOTHING"
             )
             inserted = cursor.rowcount
+            accounts.note_uses(_last_uses(events))
         if segment is not None:
             cursor.execute(
                 'INSERT INTO journal_segment (name, "offset", shipped_at) VALUES (%s, %s, %s) ON CONFLICT (name)'
@@ -48,6 +50,13 @@ def put(events: Sequence[UsageEvent], *, segment: str | None = None, offset: int
                 [segment, offset, recorded_at],
             )
     return inserted
+
+
+def _last_uses(events: Sequence[UsageEvent]) -> dict[str, dt.datetime]:
+    uses: dict[str, int] = {}
+    for event in events:
+        uses[event.key_id] = max(uses.get(event.key_id, 0), event.ended_at_us)
+    return {key_id: _EPOCH + dt.timedelta(microseconds=at) for key_id, at in uses.items()}
 
 
 def committed_offset(segment: str) -> int:

@@ -1,0 +1,92 @@
+"""The command line against the real REST API: what it prints, and its exit status."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from django.core.wsgi import get_wsgi_application
+
+from moorage.cli.main import main
+from moorage.deployments.models import Deployment
+from tests.cast import Cast
+from tests.deployments.conftest import COMPOSE
+
+Run = Callable[..., int]
+
+
+@pytest.fixture
+def moorage(committed_cast: Cast) -> Run:
+    """`moorage …` as Alice's pipeline runs it."""
+    transport = httpx.WSGITransport(app=get_wsgi_application())
+    environment = {"MOORAGE_API_URL": "http://127.0.0.1:8400/api/v1", "MOORAGE_API_TOKEN": committed_cast.alice.key()}
+
+    def run(*words: str) -> int:
+        return main(words, environment=environment, transport=transport)
+
+    return run
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "compose.yaml"
+    path.write_text(COMPOSE)
+    return str(path)
+
+
+def test_apply_deploys_a_file_and_the_other_verbs_see_it(
+    moorage: Run, file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert moorage("plan", "demo", "-f", file) == 0
+    assert not Deployment.objects.exists()
+    assert "Start demo/llm" in capsys.readouterr().out
+
+    assert moorage("apply", "demo", "-f", file, "--no-wait") == 0
+    assert "demo is provisioning at revision 1." in capsys.readouterr().out
+    for words, expected in {
+        ("list",): "revision 1",
+        ("status", "demo"): "catalog/harbour:q8_0",
+        ("env", "demo"): "LLM_URL=",
+        ("usage",): "{",
+        ("keys",): "inference",
+        ("pause", "demo"): "pause",
+        ("resume", "demo"): "resume",
+        ("rollback", "demo", "1"): "revision 1",
+        ("delete", "demo"): "being deleted",
+    }.items():
+        assert moorage(*words) == 0, words
+        assert expected in capsys.readouterr().out, words
+
+
+def test_a_new_key_is_printed_once(moorage: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert moorage("keys", "--create", "ci") == 0
+
+    secret = capsys.readouterr().out.strip()
+    assert secret.startswith("mk_live_")
+    assert moorage("keys") == 0
+    assert secret not in capsys.readouterr().out
+
+
+def test_a_broken_file_is_refused_with_its_lines(
+    moorage: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("models:\n  llm:\n    modle: catalog/harbour:q8_0\n")
+
+    assert moorage("apply", "demo", "-f", str(broken)) == 1
+
+    said = capsys.readouterr().err
+    assert "line 3: models.llm.modle" in said
+    assert not Deployment.objects.exists()
+
+
+def test_what_is_missing_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"], environment={}) == 2
+    assert "MOORAGE_API_TOKEN" in capsys.readouterr().err
+
+
+def test_an_api_that_does_not_answer_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    nowhere = {"MOORAGE_API_URL": "http://127.0.0.1:9/api/v1", "MOORAGE_API_TOKEN": "x"}
+
+    assert main(["list"], environment=nowhere) == 1
+    assert "Nobody answers" in capsys.readouterr().err
