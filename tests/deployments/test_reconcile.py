@@ -134,15 +134,17 @@ def test_idle_goes_to_zero_and_a_wake_brings_it_back(committed_cast: Cast, harbo
     assert not Wake.objects.exists()
 
 
-def test_idle_time_does_not_run_while_a_replica_is_on_its_way(committed_cast: Cast, harbour: Harbour) -> None:
+def test_idle_time_does_not_run_before_a_replica_is_ready(committed_cast: Cast, harbour: Harbour) -> None:
     deployment = apply(committed_cast, COMPOSE + "x-moorage: {}\n")
+    # No worker was there for a while.
+    Scale.objects.update(active_at=clock.now() - dt.timedelta(hours=1))
     reconcile.reconcile(deployment.pk, runtime=harbour.runtime)
     assert Replica.objects.get().status == R.PENDING
 
-    # A pull that takes longer than the idle time.
+    # And now a pull that takes longer than the idle time.
     Scale.objects.update(active_at=clock.now() - dt.timedelta(hours=1))
-
     harbour.until(deployment, lambda one: one.status != D.PROVISIONING)
+
     assert deployment.status == D.READY
 
 

@@ -38,8 +38,6 @@ from moorage.kernel import clock
 log = logging.getLogger(__name__)
 
 R = ReplicaStatus
-#: Statuses from creation to the first token.
-ON_THEIR_WAY: Final = (R.PENDING, R.PLACED, R.PULLING, R.STARTING)
 #: While anything runs or should run; a dead container is found within this time.
 WATCH: Final = dt.timedelta(seconds=3)
 #: While nothing runs and nothing is wanted: requests ring, so this is only for what was missed.
@@ -265,9 +263,6 @@ def _load(deployment: Deployment, model_key: str, scale: Scale, *, is_wake_reque
             waiting += activity.waiting
         if activity.last_request_at is not None:
             last_active = max(last_active, activity.last_request_at)
-    if deployment.replicas.filter(model_key=model_key, status__in=ON_THEIR_WAY).exists():
-        # Nobody can call what is not up yet: idle time begins when it could have been used.
-        last_active = clock.now()
     # A replica that has just come up has its whole idle time before it.
     ready_at = (
         deployment.replicas.filter(model_key=model_key, status=R.READY)
@@ -277,6 +272,9 @@ def _load(deployment: Deployment, model_key: str, scale: Scale, *, is_wake_reque
     )
     if ready_at is not None:
         last_active = max(last_active, ready_at)
+    elif scale.wanted:
+        # Nobody can call what is not up: a long pull, or a worker that was away, uses up no idle time.
+        last_active = clock.now()
     return autoscaler.Load(
         in_flight=in_flight, waiting=waiting, is_wake_requested=is_wake_requested, last_active_at=last_active
     )
@@ -379,7 +377,7 @@ def due() -> tuple[str, ...]:
 def undriven() -> tuple[str, ...]:
     """Replicas on their way that nobody drives: their driver died, or waits were left to a sweep."""
     rows = (
-        Replica.objects.filter(status__in=[*ON_THEIR_WAY, R.STOPPING])
+        Replica.objects.filter(status__in=[R.PENDING, R.PLACED, R.PULLING, R.STARTING, R.STOPPING])
         .exclude(lease_until__gt=Now())
         .order_by(F("status_changed_at"))
     )
