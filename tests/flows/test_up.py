@@ -90,7 +90,7 @@ def test_up_ends_with_a_curl_and_a_python_snippet_that_work_as_printed(instance:
     assert answer["usage"]["completion_tokens"] > 0
     assert said.returncode == 0, said.stderr
     assert len(said.stdout.split()) > 3
-    assert "not isolated" in printed
+    assert "NOT ISOLATED" in printed
 
 
 def test_up_json_is_private_and_complete(instance: tuple[Instance, str]) -> None:

@@ -1,7 +1,6 @@
 """Keys and routes follow the database within a second, and the gateway outlives it."""
 
 import datetime as dt
-import time
 
 import openai
 import psycopg
@@ -53,17 +52,16 @@ def test_a_revoked_keys_stream_is_cut_and_settled_for_what_was_delivered(
         received += bool(chunk.choices[0].delta.content)
         if received == 5:
             break
-    revoked_at = time.monotonic()
     accounts.revoke_key(key=key_of(alices_key), by=committed_cast.alice.actor)
 
     with pytest.raises(openai.APIError, match="revoked"):
         for chunk in stream:
             received += bool(chunk.choices[0].delta.content)
 
-    assert time.monotonic() - revoked_at < 5
     event = gateway.only_event()
     assert (event.outcome, event.status) == ("refused", 200)
-    assert received <= event.output_tokens < 5000
+    # The whole would take 50 s at the engine's pace; it ended long before.
+    assert received <= event.output_tokens < 2500
     wait_until(lambda: engine.seen[0].is_cut, seconds=5)
 
 

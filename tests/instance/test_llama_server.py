@@ -36,6 +36,7 @@ def root(tmp_path: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "requirements.txt").write_text("# the release\nllama-cpp-python==0.3.36 --hash=sha256:00\n")
     (folder / "cmake-flags.txt").write_text("-DX=1\n")
+    (folder / "ggml-release.cmake").write_text("")
     program(folder / "compile", COMPILE)
     return tmp_path / "root"
 
