@@ -1,7 +1,11 @@
 """Accounts: signing up, keys, roles, the audit log."""
 
+import json
+from pathlib import Path
+
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, connection
 
 from moorage.accounts import queries, services
@@ -119,13 +123,27 @@ def test_every_verb_leaves_an_audit_entry_that_cannot_be_changed(cast: Cast) -> 
 
 
 def test_first_boot_makes_an_administrator_once_with_random_secrets(db: None) -> None:
-    boot = services.first_boot()
+    kept: list[services.FirstBoot] = []
+
+    boot = services.first_boot(keep=kept.append)
 
     assert boot is not None
+    assert kept == [boot]
     assert len(boot.admin_password) >= 24
     assert User.objects.get(email=boot.admin_email).is_administrator
     assert queries.key_for_secret(boot.api_token) is not None
-    assert services.first_boot() is None
+    assert services.first_boot(keep=kept.append) is None
+
+
+def test_accounts_whose_secrets_could_not_be_kept_are_not_made(db: None, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        call_command("first_boot", str(tmp_path / "nowhere" / "secrets.json"))
+
+    assert not User.objects.exists()
+    call_command("first_boot", str(tmp_path / "secrets.json"))
+    made = json.loads((tmp_path / "secrets.json").read_text())
+    assert User.objects.get().check_password(made["admin_password"])
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_the_database_tells_gateways_of_a_revoked_key(committed_cast: Cast, database_url: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.flows.conftest import (
     committed_db,
@@ -36,6 +36,8 @@ ARGUMENTS = [
 @pytest.fixture
 def browser(chromium: Path) -> Iterator[Browser]:
     """Chromium, ended afterwards."""
+    # A busy machine renders late; what is awaited comes or does not.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=str(chromium), args=ARGUMENTS)
         yield started

@@ -57,9 +57,9 @@ def test_from_sign_up_to_a_streamed_answer(stack: Stack, page: Page) -> None:
 
     # Ask it.
     page.get_by_role("main").get_by_role("link", name="Playground").click()
-    page.get_by_label("Message", exact=True).fill("Tell me about the sea.")
+    page.get_by_label("Message", exact=True).fill("Tell me a long story")
     page.get_by_text("System message, limits").click()
-    page.get_by_label("Tokens at most").fill("40")
+    page.get_by_label("Tokens at most").fill("200")
     page.evaluate(
         """() => {
           window.pieces = 0;

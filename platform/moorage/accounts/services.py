@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from django.contrib.auth.password_validation import validate_password
@@ -170,8 +170,11 @@ class FirstBoot:
 
 
 @transaction.atomic
-def first_boot() -> FirstBoot | None:
-    """The administrator and the demo organization with random secrets; None if anybody is already here."""
+def first_boot(*, keep: Callable[[FirstBoot], None]) -> FirstBoot | None:
+    """The administrator and the demo organization with random secrets; None if anybody is already here.
+
+    ``keep`` is called before the commit: secrets that are nowhere else must be safe before they become true.
+    """
     if User.objects.exists():
         return None
     password = secrets.token_urlsafe(18)
@@ -179,10 +182,12 @@ def first_boot() -> FirstBoot | None:
     organization = create_organization(name="Demo", slug="demo", owner=administrator, by=MOORAGE)
     token = create_key(organization=organization, name="first boot", scopes=[Scope.MANAGE], by=MOORAGE)
     key = create_key(organization=organization, name="demo", scopes=[Scope.INFERENCE], by=MOORAGE)
-    return FirstBoot(
+    boot = FirstBoot(
         admin_email=administrator.email,
         admin_password=password,
         organization=organization.slug,
         api_token=token.secret,
         api_key=key.secret,
     )
+    keep(boot)
+    return boot

@@ -18,13 +18,17 @@ MODEL: Final = "demo/llm"
 _DEPLOY_SECONDS: Final = 180
 
 
-def make_accounts(environment: Mapping[str, str]) -> dict[str, str] | None:
-    """Make them and return their secrets; None where the instance has users already. Raises StartFailed."""
-    command = [sys.executable, "-m", "django", "first_boot"]
+def make_accounts(environment: Mapping[str, str], *, kept: Path) -> dict[str, str] | None:
+    """Make them and return their secrets, which are in ``kept`` until the caller has them safe and removes it.
+
+    What an interrupted start has left there is returned too. None where the instance has users whose secrets are not
+    there. Raises StartFailed.
+    """
+    command = [sys.executable, "-m", "django", "first_boot", str(kept)]
     made = subprocess.run(command, env=dict(environment), cwd="/", capture_output=True, text=True, check=False)
     if made.returncode:
         raise StartFailed(f"The administrator could not be made: {made.stderr.strip()[-2000:]}")
-    boot: dict[str, str] | None = json.loads(made.stdout.strip().splitlines()[-1])
+    boot: dict[str, str] | None = json.loads(kept.read_text()) if kept.exists() else None
     return boot
 
 

@@ -100,6 +100,11 @@ class Home:
         return self.path / "up.json"
 
     @property
+    def first_secrets(self) -> Path:
+        """What the first boot made, until it stands in up.json."""
+        return self.path / "first-secrets.json"
+
+    @property
     def unfinished(self) -> Path:
         """There from the beginning of the first boot until the demo has answered."""
         return self.path / "first-boot-unfinished"

@@ -198,13 +198,14 @@ def _first_boot(place: home.Home, *, root: Path, variables: Mapping[str, str], p
         if known is None:
             # Written before the accounts are made: whatever happens next, the demo is not forgotten.
             place.unfinished.touch()
-            boot = first_boot.make_accounts(variables)
+            boot = first_boot.make_accounts(variables, kept=place.first_secrets)
             if boot is None:
                 progress.note("this database has users already: their secrets are where they were first shown")
                 place.unfinished.unlink()
             known = report.Report(**addresses, **({**boot, "model": first_boot.MODEL} if boot else {}))
         known = dataclasses.replace(known, **addresses)
         report.write(place, known)
+        place.first_secrets.unlink(missing_ok=True)
         if known.api_token:
             progress.note(f"deploying {first_boot.DEPLOYMENT} through the REST API and waiting for its first token")
             compose_file = root / "runners" / "demo" / "compose.yaml"
