@@ -39,8 +39,8 @@ def platform_programs(
     *, python: str, ports: Ports, run_directory: str, answers: Callable[[str], bool]
 ) -> tuple[Program, ...]:
     """The programs of Moorage itself, in starting order. ``answers(url)`` says whether an HTTP server answers there."""
-    console = f"http://127.0.0.1:{ports.console}/"
-    gateway = f"http://127.0.0.1:{ports.gateway}/health"
+    console = f"http://127.0.0.1:{ports.console}/api/v1/healthz"
+    gateway = f"http://127.0.0.1:{ports.gateway}/-/healthz"
     celery = (python, "-m", "celery", "-A", "moorage.config.celery:app")
     quiet = ("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
     django = (python, "-m", "django")
