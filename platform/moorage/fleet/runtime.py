@@ -128,7 +128,10 @@ class ContainerRuntime(Protocol):
         """The container of that name; None only if it is certain that this instance has none."""
 
     def logs(self, name: str, *, tail: int = 200) -> str:
-        """The last ``tail`` lines of standard output and error, oldest first. ContainerMissing where there is none."""
+        """The last ``tail`` lines of standard output and error, each stream's oldest first, mixed as they arrived.
+
+        ContainerMissing where there is none.
+        """
 
     def pause(self, name: str) -> None:
         """Freeze every process of the container; memory is kept. Idempotent. ContainerMissing where none is running."""
