@@ -145,3 +145,26 @@ def _is_accepted(client: OpenAI) -> bool:
     except PermissionDeniedError:
         return True
     return True
+
+
+def test_an_embedding_is_answered_and_its_input_is_measured(secret: str, stack: Stack) -> None:
+    compose = """
+models:
+  vec:
+    model: catalog/harbour:q8_0
+    context_size: 256
+    runtime_flags: ["--embeddings", "--pooling mean"]
+"""
+    with stack.api(secret) as api:
+        put = api.put("/deployments/vectors", params={"wait": "ready"}, content=compose)
+        assert put.status_code == 200, put.text
+
+    answer = stack.openai(secret).embeddings.with_raw_response.create(
+        model="vectors/vec", input=["the sea", "a ship"], encoding_format="float"
+    )
+
+    vectors = answer.parse()
+    assert len(vectors.data) == 2 and len(vectors.data[0].embedding) > 100
+    event = event_of(answer.headers["x-request-id"])
+    assert (event.input_tokens, event.output_tokens) == (vectors.usage.prompt_tokens, 0)
+    assert event.source == "engine"
