@@ -24,12 +24,16 @@ class AccessLog:
 
     def write(self, event: str, **values: str | int) -> None:
         """Note one event, in the past tense."""
+        words = [event]
+        words.extend(f"{name}={_plain(value)}" for name, value in values.items())
+        self.line(" ".join(words))
+
+    def line(self, line: str) -> None:
+        """Note one event that is written out already, from nothing that a caller has chosen."""
         if len(self._lines) >= _PENDING_MAX:
             self._dropped += 1
             return
-        words = [event]
-        words.extend(f"{name}={_plain(value)}" for name, value in values.items())
-        self._lines.append(" ".join(words))
+        self._lines.append(line)
 
     def flush(self) -> None:
         """Write what has been noted."""

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import time
 
 
 @dataclasses.dataclass(slots=True)
@@ -10,9 +11,16 @@ class RouteActivity:
 
     in_flight: int = 0
     waiting: int = 0
-    last_request_at: dt.datetime | None = None
+    last_request_us: int | None = None  #: Unix microseconds
     replicas: dict[str, int] = dataclasses.field(default_factory=dict)
     is_changed: bool = True
+
+    @property
+    def last_request_at(self) -> dt.datetime | None:
+        """When the last request came."""
+        if self.last_request_us is None:
+            return None
+        return dt.datetime.fromtimestamp(self.last_request_us / 1_000_000, tz=dt.UTC)
 
     @property
     def is_busy(self) -> bool:
@@ -37,7 +45,7 @@ class Activity:
     def arrived(self, route_id: str) -> None:
         """A request for the route was admitted."""
         route = self.of(route_id)
-        route.last_request_at = dt.datetime.now(tz=dt.UTC)
+        route.last_request_us = time.time_ns() // 1000
         route.is_changed = True
 
     def waits(self, route_id: str, step: int) -> None:

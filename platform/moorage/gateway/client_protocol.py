@@ -1,23 +1,24 @@
-"""One client connection: reads strictly, one request at a time, answers in OpenAI's shapes.
+"""One client connection: reads strictly, one request at a time, answers in the shape of the API that was called.
 
-The head is cut off at its blank line and the body at its length before the parser sees them, so bytes of a next request
-are never read while one is in flight: they wait in a small buffer, and reading stops when that is full.
+The head is cut off at its blank line before the parser sees it, and a body of known length never passes the parser, so
+bytes of a next request are not read while one is in flight: they wait in a small buffer, and reading stops when that
+is full.
 """
 
 import asyncio
 import socket
 import time
-from typing import Any, Final, cast
+from typing import Final, cast
 
-import httptools
 import msgspec
 
-from moorage.gateway import errors, request_body, responses
+from moorage.gateway import errors, responses
 from moorage.gateway.errors import BadRequest, BodyTooLarge, HeadTooLarge, TooSlow
 from moorage.gateway.exchange import Exchange
 from moorage.gateway.metrics import CONTENT_TYPE as METRICS_TYPE
+from moorage.gateway.operations import OPERATIONS
 from moorage.gateway.parts import Parts
-from moorage.gateway.request_head import MODELS, OPERATIONS, RequestHead
+from moorage.gateway.request_head import MODELS, PROBES, KnownHead, RequestHead
 from moorage.gateway.routes import model_document, model_list
 from moorage.kernel import ids
 from moorage.kernel.errors import PlatformError
@@ -32,41 +33,43 @@ _SWALLOW: Final = 64 * 1024
 _LINGER_SECONDS: Final = 2.0
 _NEVER: Final = float("inf")
 
+_request_ids: Final = ids.Series("req")
+
 
 class ClientProtocol(asyncio.Protocol):
     """States: reading a head, reading a body, busy with an answer, closing."""
+
+    __slots__ = (
+        *("_body", "_buffer", "_exchange", "_grant", "_has_first_byte", "_head", "_is_advancing", "_is_busy"),
+        *("_is_chunked", "_is_closing", "_is_reading_paused", "_known", "_loop", "_missing", "_must_close", "_parts"),
+        *("_refusal", "_request_id", "_settings", "_transport", "_unsent", "_unsent_since", "deadline", "peer"),
+    )
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._settings = parts.settings
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self.peer = ""  # the client's address, empty where there is none
         self._buffer = b""
+        self._known: KnownHead | None = None
+        self._head: RequestHead | None = None
+        self._body: list[bytes] = []
+        self._missing = 0  # bytes of the body that have not come
         self._is_advancing = False
         self._is_busy = False
         self._is_closing = False
         self._is_reading_paused = False
+        self._must_close = False
+        self._has_first_byte = False
+        self._is_chunked = True  # the answer's framing, where its length is not known
         self._unsent = 0
         self._unsent_since = 0.0
         self.deadline = _NEVER
-        self._exchange: Exchange | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._head = RequestHead()
-        self._has_head = False
-        self._is_complete = False
-        self._has_surplus = False
-        self._is_kept_alive = False
-        self._body: list[bytes] = []
-        self._body_size = 0
         self._request_id = ""
-        self._refusal: PlatformError | None = None
         self._grant: KeyGrant | None = None
-        self._must_close = False
-        self._is_stream_begun = False
-        self._has_first_byte = False
+        self._refusal: PlatformError | None = None
+        self._exchange: Exchange | None = None
 
     # -- asyncio
 
@@ -77,6 +80,7 @@ class ClientProtocol(asyncio.Protocol):
         plug = transport.get_extra_info("socket")
         if plug is not None and plug.family != socket.AF_UNIX:
             plug.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self.peer = str(transport.get_extra_info("peername", ("",))[0])
         connections = self._parts.connections
         connections.add(self)
         self.deadline = self._loop.time() + self._settings.idle_seconds
@@ -87,7 +91,7 @@ class ClientProtocol(asyncio.Protocol):
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
-        self._parser = None  # it refers back here
+        self._known = self._head = None
         self._is_closing = True
         self._parts.connections.discard(self)
         exchange, self._exchange = self._exchange, None
@@ -97,12 +101,16 @@ class ClientProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
             return
-        self._buffer = self._buffer + data if self._buffer else data
-        if not self._is_busy:
+        if self._is_busy:
+            self._buffer += data
+            if len(self._buffer) > _READ_AHEAD and self._transport is not None:
+                self._is_reading_paused = True
+                self._transport.pause_reading()
+        elif self._missing:
+            self._take_body(data)
+        else:
+            self._buffer = self._buffer + data if self._buffer else data
             self._advance()
-        if self._is_busy and len(self._buffer) > _READ_AHEAD and self._transport is not None:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -148,7 +156,7 @@ class ClientProtocol(asyncio.Protocol):
             return
         self._is_advancing = True
         while self._buffer and not self._is_busy and not self._is_closing:
-            if not (self._read_body() if self._has_head else self._read_head()):
+            if not (self._read_head() if self._head is None else self._read_body()):
                 break
         self._is_advancing = False
 
@@ -157,158 +165,164 @@ class ClientProtocol(asyncio.Protocol):
         buffer = self._buffer
         if not self._has_first_byte:
             self._has_first_byte = True
-            self._request_id = ids.new("req")
+            self._request_id = _request_ids.new()
+            known = self._known
+            if known is not None and (end := known.find(buffer)):
+                self._buffer = buffer[end:]
+                return self._judge(known.head, is_known=True) and self._head_came(known.head)
             self.deadline = self._loop.time() + self._settings.head_seconds
         end = buffer.find(_END_OF_HEAD) + len(_END_OF_HEAD)
+        longest = self._settings.max_head_bytes
         if end < len(_END_OF_HEAD):
-            if len(buffer) > self._settings.max_head_bytes:
+            if len(buffer) > longest:
                 self._refuse_at_once(HeadTooLarge())
             elif buffer.count(b"\n") != buffer.count(b"\r\n"):
                 self._refuse_at_once(BadRequest("Header lines must end with CR LF."))
             return False
-        if end > self._settings.max_head_bytes:
+        if end > longest:
             self._refuse_at_once(HeadTooLarge())
             return False
-        self._buffer = buffer[end:]
-        if not self._feed(buffer[:end]):
-            return False
-        if not self._has_head:
-            self._refuse_at_once(BadRequest("The request line is missing."))
-            return False
-        return self._head_complete()
-
-    def _head_complete(self) -> bool:
-        head = self._head
+        content, self._buffer = buffer[:end], buffer[end:]
+        head = RequestHead(most_headers=self._settings.max_headers)
         try:
+            head.feed(content)
+            if not head.is_read:
+                raise BadRequest("The request line is missing.")
             head.check_framing()
+        except PlatformError as refusal:
+            head.let_go()
+            self._refuse_at_once(refusal)
+            return False
+        if not head.is_chunked:
+            head.let_go()
+        if not self._judge(head):
+            return False
+        if self._refusal is None:
+            self._known = KnownHead.of(head, content, longest_body=self._settings.max_body_bytes)
+        return self._head_came(head)
+
+    def _judge(self, head: RequestHead, *, is_known: bool = False) -> bool:
+        """Find out who wants what, and refuse what will not be served; False when that had to be at once."""
+        try:
+            if not is_known:
+                head.check_target()
+            if head.path not in PROBES:
+                self._grant = self._parts.keys.authenticate(head.headers.get(b"authorization", b""), time.time())
+            if not is_known:
+                head.check_body(self._settings)
+        except PlatformError as refusal:
+            return self._postpone(head, refusal)
+        return True
+
+    def _postpone(self, head: RequestHead, refusal: PlatformError) -> bool:
+        """Refuse when the body is read, so that the connection can go on; at once where it is not worth that."""
+        self._head = head
+        if head.is_chunked or head.content_length > _SWALLOW or b"expect" in head.headers:
+            self._refuse_at_once(refusal)
+            return False
+        self._refusal = refusal
+        return True
+
+    def _head_came(self, head: RequestHead) -> bool:
+        """The head is read and judged: is the body there?"""
+        self._head = head
+        self._must_close = self._must_close or not head.is_kept_alive or head.version == "1.0"
+        self._is_chunked = head.version != "1.0"
+        if head.is_chunked:
+            self._missing = 0
+        elif len(self._buffer) >= head.content_length:
+            body, self._buffer = self._buffer[: head.content_length], self._buffer[head.content_length :]
+            self._request_complete(body)
+            return True
+        else:
+            self._missing = head.content_length
+        self.deadline = self._loop.time() + self._settings.body_seconds
+        if b"expect" in head.headers and not self._buffer:
+            self._write(responses.CONTINUE)
+        if self._missing:
+            first, self._buffer = self._buffer, b""
+            self._take_body(first)
+        return True
+
+    def _take_body(self, data: bytes) -> None:
+        """Bytes of a body of known length."""
+        missing = self._missing
+        if len(data) < missing:
+            self._missing = missing - len(data)
+            self._body.append(data)
+            return
+        self._missing = 0
+        self._body.append(data[:missing])
+        body = b"".join(self._body)
+        self._body.clear()
+        self._buffer = data[missing:]
+        self._request_complete(body)
+        if self._buffer and not self._is_busy:
+            self._advance()
+
+    def _read_body(self) -> bool:
+        """Bytes of a chunked body."""
+        head = self._head
+        assert head is not None
+        data, self._buffer = self._buffer, b""
+        try:
+            head.feed(data)
+            if head.body_size > self._settings.max_body_bytes:
+                raise BodyTooLarge(f"The request body may have at most {self._settings.max_body_bytes} bytes.")
         except PlatformError as refusal:
             self._refuse_at_once(refusal)
             return False
-        self._must_close = self._must_close or not self._is_kept_alive or head.version == "1.0"
-        try:
-            head.check_target()
-            if head.path not in OPERATIONS:
-                self._grant = self._parts.keys.authenticate(head.headers.get(b"authorization", b""), time.time())
-            head.check_body(self._settings)
-        except PlatformError as refusal:
-            length = head.content_length or 0
-            if head.is_chunked or length > _SWALLOW or b"expect" in head.headers:
-                self._refuse_at_once(refusal)
-                return False
-            self._refusal = refusal
-        if head.has_body:
-            self.deadline = self._loop.time() + self._settings.body_seconds
-            if b"expect" in head.headers and not self._buffer and self._transport is not None:
-                self._transport.write(responses.CONTINUE)
-        if self._is_complete:
-            self._request_complete()
+        if head.is_complete:
+            self._must_close = self._must_close or head.has_surplus
+            head.let_go()
+            self._request_complete(b"".join(head.body))
         return True
-
-    def _read_body(self) -> bool:
-        length = self._head.content_length
-        if length is None:
-            data, self._buffer = self._buffer, b""
-        else:
-            left = length - self._body_size
-            data, self._buffer = self._buffer[:left], self._buffer[left:]
-        if not self._feed(data):
-            return False
-        if self._body_size > self._settings.max_body_bytes:
-            self._refuse_at_once(
-                BodyTooLarge(f"The request body may have at most {self._settings.max_body_bytes} bytes.")
-            )
-            return False
-        if self._is_complete:
-            # What follows a chunked body in the same read was seen by the parser and cannot be taken back.
-            self._must_close = self._must_close or self._has_surplus
-            self._request_complete()
-        return True
-
-    def _feed(self, data: bytes) -> bool:
-        """Give bytes to the parser. Returns False after refusing what it refuses."""
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refuse_at_once(BadRequest("Upgrade and CONNECT are refused."))
-        except httptools.HttpParserError:
-            if self._has_surplus:
-                return True
-            self._refuse_at_once(BadRequest("The request is not well-formed HTTP/1.1."))
-        return not self._is_closing
-
-    # -- httptools
-
-    def on_message_begin(self) -> None:
-        if self._is_complete:
-            self._has_surplus = True
-
-    def on_url(self, target: bytes) -> None:
-        if not self._has_surplus:
-            self._head.target += target
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._has_surplus and not self._has_head:
-            self._head.add(name, value, most=self._settings.max_headers)
-
-    def on_headers_complete(self) -> None:
-        if not self._has_surplus:
-            self._has_head = True
-            self._head.method = self._parser.get_method()
-            self._head.version = self._parser.get_http_version()
-            # Asked later, the parser would speak of the next message.
-            self._is_kept_alive = self._parser.should_keep_alive()
-
-    def on_body(self, data: bytes) -> None:
-        if not self._has_surplus:
-            self._body_size += len(data)
-            if self._refusal is None and self._body_size <= self._settings.max_body_bytes:
-                self._body.append(data)
-
-    def on_message_complete(self) -> None:
-        self._is_complete = True
 
     # -- what is asked
 
-    def _request_complete(self) -> None:
+    def _request_complete(self, body: bytes) -> None:
+        head = self._head
+        assert head is not None
         self.deadline = _NEVER
         self._is_busy = True
         try:
             if self._refusal is not None:
                 raise self._refusal
             if self._grant is None:
-                self._answer_operation(self._head.path)
-            elif self._head.path == MODELS:
-                self._answer_models(self._grant)
+                self._answer_probe(head.path)
+            elif head.path == MODELS:
+                self._answer_models(self._grant, head.model_id)
             else:
-                self._start_exchange(self._grant)
+                self._start_exchange(self._grant, head, body)
         except PlatformError as refusal:
             self._log_refusal(refusal)
             self.answer_error(refusal)
 
-    def _start_exchange(self, grant: KeyGrant) -> None:
-        content = b"".join(self._body)
-        self._body = []
-        body = request_body.parse(self._head.path, content)
+    def _start_exchange(self, grant: KeyGrant, head: RequestHead, content: bytes) -> None:
+        operation = OPERATIONS[head.path]
+        body = operation.parse(content)
         exchange = Exchange(
-            parts=self._parts,
-            client=self,
-            request_id=self._request_id,
-            grant=grant,
-            body=body,
-            route=self._parts.routes.find(body.model, grant),
-            wait_seconds=self._head.wait_seconds(self._settings),
+            self._parts,
+            self,
+            self._request_id,
+            grant,
+            operation,
+            body,
+            self._parts.routes.find(body.model, grant),
+            head.wait_seconds(self._settings),
+            len(content),
         )
         self._exchange = exchange
         exchange.start()
 
-    def _answer_models(self, grant: KeyGrant) -> None:
-        if self._head.model_id:
-            route = self._parts.routes.find(self._head.model_id, grant)
+    def _answer_models(self, grant: KeyGrant, model_id: str) -> None:
+        if model_id:
+            route = self._parts.routes.find(model_id, grant)
             self.answer(200, msgspec.json.encode(model_document(route)))
         else:
             self.answer(200, model_list(self._parts.routes.allowed(grant)))
 
-    def _answer_operation(self, path: str) -> None:
+    def _answer_probe(self, path: str) -> None:
         parts = self._parts
         if path == "/-/metrics":
             content = parts.metrics.render(
@@ -325,36 +339,43 @@ class ClientProtocol(asyncio.Protocol):
 
     # -- answering (an Exchange's Client)
 
-    def begin_stream(self) -> None:
-        self._is_stream_begun = True
-        self._parts.metrics.requests[(self._head.path, 200)] += 1
-        is_chunked = self._head.version != "1.0"
-        self._write(responses.stream_head(self._request_id, is_chunked=is_chunked, must_close=self._must_close))
+    def begin_stream(self, headers: bytes = b"") -> None:
+        self._parts.metrics.requests[(self._path, 200)] += 1
+        is_chunked = self._is_chunked
+        head = responses.stream_head(
+            self._request_id, is_chunked=is_chunked, must_close=self._must_close, headers=headers
+        )
+        self._write(head)
 
     def send_stream(self, data: bytes) -> None:
-        self._write(responses.chunk(data) if self._head.version != "1.0" else data)
+        transport = self._transport
+        if transport is not None:
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         self._must_close = self._must_close or must_close
-        self._write(responses.last_chunk(data) if self._head.version != "1.0" else data)
+        self._write(responses.last_chunk(data) if self._is_chunked else data)
         self._answered()
 
-    def answer(self, status: int, content: bytes) -> None:
-        self._send_answer(status, content, "application/json")
+    def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:
+        self._send_answer(status, content, responses.JSON, headers)
 
     def answer_error(self, error: PlatformError) -> None:
-        retry_after = error.retry_after if isinstance(error, errors.Unavailable) else None
-        content = errors.body(error, self._request_id)
-        self._send_answer(error.status_code, content, "application/json", retry_after=retry_after)
+        operation = OPERATIONS.get(self._path)
+        content = (operation.error if operation is not None else errors.body)(error, self._request_id)
+        self._send_answer(error.status_code, content, responses.JSON, errors.headers(error))
 
     def abort(self) -> None:
         self._is_closing = True
         if self._transport is not None:
             self._transport.abort()
 
-    def _send_answer(self, status: int, content: bytes, media_type: str, *, retry_after: int | None = None) -> None:
-        path = self._head.path or "other"
-        self._parts.metrics.requests[(path, status)] += 1
+    @property
+    def _path(self) -> str:
+        return (self._head.path if self._head is not None else "") or "other"
+
+    def _send_answer(self, status: int, content: bytes, media_type: str, headers: bytes = b"") -> None:
+        self._parts.metrics.requests[(self._path, status)] += 1
         self._write(
             responses.whole(
                 status,
@@ -362,7 +383,7 @@ class ClientProtocol(asyncio.Protocol):
                 media_type=media_type,
                 request_id=self._request_id,
                 must_close=self._must_close,
-                retry_after=retry_after,
+                headers=headers,
             )
         )
         self._answered()
@@ -378,7 +399,8 @@ class ClientProtocol(asyncio.Protocol):
             self._close()
             return
         self._is_busy = False
-        self._reset()
+        self._head = self._grant = self._refusal = None
+        self._has_first_byte = False
         self.deadline = self._loop.time() + self._settings.idle_seconds
         if self._is_reading_paused and self._transport is not None:
             self._is_reading_paused = False
@@ -390,19 +412,19 @@ class ClientProtocol(asyncio.Protocol):
         """Answer before the request was read to its end; the connection cannot be used after that."""
         self._is_busy = True
         self._must_close = True
-        self._request_id = self._request_id or ids.new("req")
+        self._request_id = self._request_id or _request_ids.new()
         self._log_refusal(error)
         self.answer_error(error)
 
     def _refuse_connection(self, error: PlatformError) -> None:
-        self._request_id = ids.new("req")
+        self._request_id = _request_ids.new()
         self._refuse_at_once(error)
 
     def _log_refusal(self, error: PlatformError) -> None:
         self._parts.access_log.write(
             "request_refused",
             request=self._request_id,
-            path=self._head.path or "other",
+            path=self._path,
             status=error.status_code,
             code=error.code,
             key=self._grant.id if self._grant is not None else "-",

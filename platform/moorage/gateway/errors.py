@@ -5,13 +5,20 @@ PlatformError
 │   └── BadField            400: a member of the body, named by its path
 ├── UnknownPath             404
 ├── ModelNotFound           404: unknown, somebody else's, or not for this key
+├── HostRefused             404: the host name is another organization's, or nobody's
+├── KeyReused 422 · AnsweredBefore 409: what an Idempotency-Key was used for before
 ├── KeyRefused              401     KeyLacksScope 403     OrganizationSuspended 402
 ├── TooSlow 408 · BodyTooLarge 413 · WrongMediaType 415 · ExpectationFailed 417 · HeadTooLarge 431
 ├── EngineFailed            502 (EngineUnreachable)   EngineSilent 504     EngineRefused: the engine's own 4xx
 └── Unavailable             503: with Retry-After
-    ├── NotServing          paused, failed, or not awake in time
-    ├── QueueFull · JournalUnavailable · Stopping · TooManyConnections · EngineBusy
+    ├── NotServing          paused, failed, or not awake in time: then with stage, percent and eta_seconds
+    ├── QueueTimeout · EngineResting (its breaker is open)
+    ├── QueueFull · JournalUnavailable · Stopping · TooManyConnections · EngineBusy · RetriesUnavailable
+    └── StillRunning        409: the first call with this Idempotency-Key has not ended
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -40,6 +47,32 @@ class ModelNotFound(PlatformError):
     """There is no such model for this API key. GET /v1/models lists those there are."""
 
     code, status_code, type = "model_not_found", 404, "invalid_request_error"
+
+
+class HostRefused(PlatformError):
+    """There is nothing for this API key under this host name. Use the one that the console shows for it."""
+
+    code, status_code, type = "unknown_host", 404, "invalid_request_error"
+
+
+class KeyReused(PlatformError):
+    """This Idempotency-Key was used with another request. Send a new key with a new request."""
+
+    code, status_code, type = "idempotency_key_reused", 422, "invalid_request_error"
+
+
+class AnsweredBefore(PlatformError):
+    """The request with this Idempotency-Key was answered before."""
+
+    code, status_code, type = "already_answered", 409, "invalid_request_error"
+
+    def __init__(self, *, request_id: str) -> None:
+        #: The call that was answered; this answer bears its id.
+        self.request_id = request_id
+        super().__init__(
+            f"The request with this Idempotency-Key was answered and billed once, as {request_id}. Answers are stored"
+            " nowhere, so this one cannot be sent again; ask anew with another key."
+        )
 
 
 class KeyRefused(PlatformError):
@@ -122,6 +155,21 @@ class Unavailable(PlatformError):
     code, status_code, type = "unavailable", 503, "api_error"
     #: Seconds for the Retry-After header.
     retry_after = 5
+    #: What a program may want to know, as members beside the message.
+    details: Mapping[str, str | int | None] = {}
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        retry_after: int | None = None,
+        details: Mapping[str, str | int | None] | None = None,
+    ) -> None:
+        super().__init__(message)
+        if retry_after is not None:
+            self.retry_after = retry_after
+        if details is not None:
+            self.details = details
 
 
 class NotServing(Unavailable):
@@ -131,9 +179,21 @@ class NotServing(Unavailable):
 
 
 class QueueFull(Unavailable):
-    """Too many requests are already waiting for this model to wake."""
+    """Too many requests are already waiting for this model."""
 
     code = "queue_full"
+
+
+class QueueTimeout(Unavailable):
+    """The model has as many requests as it answers at once, and this one's turn did not come in time. Try again."""
+
+    code = "queue_timeout"
+
+
+class EngineResting(Unavailable):
+    """The model's engine has failed several times in a row and is left alone for a moment. Try again."""
+
+    code, retry_after = "engine_resting", 1
 
 
 class JournalUnavailable(Unavailable):
@@ -160,9 +220,44 @@ class EngineBusy(Unavailable):
     code, retry_after = "engine_busy", 1
 
 
+class RetriesUnavailable(Unavailable):
+    """An Idempotency-Key cannot be honoured while the database is away, so nothing was started. Try again."""
+
+    code, retry_after = "idempotency_unavailable", 2
+
+
+class StillRunning(Unavailable):
+    """The first request with this Idempotency-Key has not ended yet. Try again: its answer will be this one's."""
+
+    code, status_code, type = "idempotency_key_in_use", 409, "invalid_request_error"
+    retry_after = 1
+
+    def __init__(self, *, request_id: str) -> None:
+        #: The call that runs; this answer bears its id.
+        self.request_id = request_id
+        super().__init__()
+
+
+class WithHeaders(PlatformError):
+    """A refusal that says more in the head of its answer."""
+
+    #: Whole header lines.
+    headers: bytes = b""
+
+
+def headers(error: PlatformError) -> bytes:
+    """The header lines that go with an error."""
+    if isinstance(error, WithHeaders):
+        return error.headers
+    return b"Retry-After: %d\r\n" % error.retry_after if isinstance(error, Unavailable) else b""
+
+
 def body(error: PlatformError, request_id: str) -> bytes:
     """The JSON envelope of an error."""
-    return msgspec.json.encode(envelope(error, request_id=request_id))
+    document: dict[str, dict[str, Any]] = {**envelope(error, request_id=request_id)}
+    if isinstance(error, Unavailable) and error.details:
+        document["error"] = {**document["error"], **error.details}
+    return msgspec.json.encode(document)
 
 
 def event(error: PlatformError, request_id: str) -> bytes:

@@ -5,20 +5,21 @@
 Whatever happens on the way, exactly one usage event comes of it: :meth:`Exchange._settle` runs once.
 """
 
-import asyncio
 import functools
 import hashlib
 import time
 from typing import Final, Protocol
 
-from moorage.gateway import errors, request_body, whole_answer
+from moorage.gateway import errors
+from moorage.gateway.admission import FREE_HOLD, Hold
 from moorage.gateway.engine_call import EngineCall
 from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing
 from moorage.gateway.holding import not_serving_sentence
+from moorage.gateway.operation import Operation, StreamFilter
 from moorage.gateway.parts import Parts
 from moorage.gateway.request_body import Body
 from moorage.gateway.routes import is_serving, is_waking
-from moorage.gateway.sse import DONE, EventFilter, FrameTooLarge
+from moorage.gateway.sse import FrameTooLarge
 from moorage.gateway.usage import NOTHING, Meter, Settled
 from moorage.kernel.errors import PlatformError
 from moorage.wire.journal import Progress
@@ -27,23 +28,24 @@ from moorage.wire.records import KeyGrant, Outcome, Route, UsageEvent
 #: What is recorded as status when the client left before any answer (nginx's convention).
 CLIENT_GONE_STATUS: Final = 499
 _WAITING: Final = b": waiting for a replica\n\n"
-#: How long after ``[DONE]`` the engine may take to end the body.
+#: How long after its last event the engine may take to end the body.
 _DONE_SECONDS: Final = 1.0
+_NO_LIMIT: Final = 1 << 40
 
 
 class Client(Protocol):
     """The connection that waits for the answer."""
 
-    def begin_stream(self) -> None:
+    def begin_stream(self, headers: bytes = b"") -> None:
         """Send the head of a stream."""
 
     def send_stream(self, data: bytes) -> None:
-        """Send a piece of a stream."""
+        """Send a piece of a stream; never an empty one."""
 
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         """Send the last piece."""
 
-    def answer(self, status: int, content: bytes) -> None:
+    def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:
         """Send an answer in one piece."""
 
     def answer_error(self, error: PlatformError) -> None:
@@ -54,31 +56,43 @@ class Client(Protocol):
 
 
 class Exchange:
-    """Owned by its client connection. It is a Waiter while it is held, and the caller of its EngineCall."""
+    """Owned by its client connection. A Waiter while it is held, an Asker for its hold, the caller of its EngineCall."""
+
+    __slots__ = (
+        *("_body", "_call", "_client", "_comment_at", "_content", "_done_at", "_filter", "_first_token_us", "_has_begun"),
+        *("_held_at", "_held_us", "_hold", "_is_over", "_loop", "_operation", "_parts", "_pieces", "_route", "_size"),
+        *("_stalled_at", "_started_us", "_status", "_wait_seconds", "expires_at", "hold_until", "key_id"),
+        *("_content_size", "_grant", "request_id"),
+    )
 
     def __init__(
         self,
-        *,
         parts: Parts,
         client: Client,
         request_id: str,
         grant: KeyGrant,
+        operation: Operation,
         body: Body,
         route: Route,
         wait_seconds: float,
+        content_size: int,
     ) -> None:
         self.request_id = request_id
         self.key_id = grant.id
         self.expires_at = grant.expires_at
         self.hold_until = 0.0
+        self._grant = grant
         self._parts = parts
         self._client = client
+        self._operation = operation
         self._body = body
         self._route = route
         self._wait_seconds = wait_seconds
-        self._content = request_body.for_engine(body, route, cache_salt=_cache_salt(route.organization_id))
-        self._loop = asyncio.get_running_loop()
-        self._started_us = _now_us()
+        self._content_size = content_size
+        self._content = b""
+        self._loop = parts.loop
+        self._started_us = time.time_ns() // 1000
+        self._hold: Hold = FREE_HOLD
         self._held_at: float | None = None
         self._held_us = 0
         self._comment_at = 0.0
@@ -87,7 +101,7 @@ class Exchange:
         self._status = 0
         self._pieces: list[bytes] = []
         self._size = 0
-        self._filter: EventFilter | None = None
+        self._filter: StreamFilter | None = None
         self._has_begun = False  # the client has a head
         self._first_token_us: int | None = None
         self._done_at: float | None = None
@@ -96,19 +110,43 @@ class Exchange:
     # -- before the engine
 
     def start(self) -> None:
-        """Admit the request: hold it, send it, or refuse it."""
-        self._parts.live.add(self)
-        self._parts.activity.arrived(self._route.id)
-        if not self._parts.journal.admit():
-            self._leave(JournalUnavailable())
-        elif is_serving(self._route):
-            self._dispatch()
-        elif is_waking(self._route):
-            self._hold()
-        else:
-            self._end(NotServing(not_serving_sentence(self._route)), "refused")
+        """Admit the request: hold it, send it, or refuse it. Raises PlatformError when it does not even begin."""
+        parts, route, body = self._parts, self._route, self._body
+        if not parts.journal.admit():
+            raise JournalUnavailable
+        self._content = self._operation.for_engine(body, route, cache_salt=cache_salt(route.organization_id))
+        context = route.context_size or _NO_LIMIT
+        limit = body.output_limit
+        answers = body.choices * body.inputs
+        hold = parts.admission.take(
+            self,
+            self._grant,
+            route,
+            # A token is at least a byte; what a chat template adds is bounded by the context alone.
+            input_tokens=min(context * body.inputs, self._content_size),
+            output_tokens=(context if limit is None or limit > context else limit) * answers,
+        )
+        parts.live.add(self)
+        parts.activity.arrived(route.id)
+        if hold is not None:
+            self.admitted(hold)
 
-    def _hold(self) -> None:
+    def admitted(self, hold: Hold) -> None:
+        """Admission says that the request is paid for, whatever it will cost."""
+        self._hold = hold
+        route = self._route
+        if is_serving(route):
+            self._dispatch()
+        elif is_waking(route):
+            self._wait()
+        else:
+            self._end(NotServing(not_serving_sentence(route)), "refused")
+
+    def not_admitted(self, error: PlatformError) -> None:
+        """Admission says that there is no hold to be had."""
+        self._leave(error)
+
+    def _wait(self) -> None:
         now = self._loop.time()
         self._held_at = now
         self.hold_until = now + self._wait_seconds
@@ -134,8 +172,8 @@ class Exchange:
         try:
             if route is not self._route:
                 self._route = route
-                salt = _cache_salt(route.organization_id)
-                self._content = request_body.for_engine(self._body, route, cache_salt=salt)
+                salt = cache_salt(route.organization_id)
+                self._content = self._operation.for_engine(self._body, route, cache_salt=salt)
         except errors.BadRequest as refusal:
             self._end(refusal, "refused")
             return
@@ -160,7 +198,7 @@ class Exchange:
         if not self._call.choose(self._route):
             self.engine_unreachable()
             return
-        self._parts.journal.open(self._event("gateway_lost", 0, NOTHING), self._opened)
+        self._parts.journal.open(self._event("gateway_lost", 0, NOTHING, 0), self._opened)
 
     def _opened(self, is_written: bool) -> None:
         if self._is_over:
@@ -168,12 +206,12 @@ class Exchange:
         if not is_written:
             self._leave(JournalUnavailable())
             return
-        content = self._content
-        head = (
-            f"POST {self._body.path} HTTP/1.1\r\nHost: runner\r\nContent-Type: application/json\r\n"
-            f"X-Request-Id: {self.request_id}\r\nContent-Length: {len(content)}\r\n\r\n"
+        content, self._content = self._content, b""
+        self._call.send(
+            b"POST %b HTTP/1.1\r\nHost: runner\r\nContent-Type: application/json\r\n"
+            b"X-Request-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
+            % (self._operation.engine_path.encode(), self.request_id.encode(), len(content), content)
         )
-        self._call.send(head.encode("ascii") + content)
 
     # -- the engine's answer
 
@@ -181,13 +219,14 @@ class Exchange:
         """The engine's head is complete."""
         self._status = status
         if status == 200 and self._body.is_stream and media_type == b"text/event-stream":
-            choices = self._body.choices * self._body.inputs
-            meter = Meter(context_size=self._route.context_size, choices=choices)
-            self._filter = EventFilter(meter, keep_usage=self._body.wants_usage)
+            body = self._body
+            meter = Meter(context_size=self._route.context_size, choices=body.choices * body.inputs)
+            self._filter = self._operation.stream(meter, body)
 
     def answer_came(self, data: bytes) -> None:
         """A piece of the engine's body."""
-        if self._filter is None:
+        stream = self._filter
+        if stream is None:
             self._size += len(data)
             if self._size > self._parts.settings.max_answer_bytes:
                 self._engine_failed(EngineFailed("The model's answer is larger than can be passed on."))
@@ -195,17 +234,20 @@ class Exchange:
                 self._pieces.append(data)
             return
         try:
-            ready = self._filter.feed(data)
+            ready = stream.feed(data)
         except FrameTooLarge:
             self._engine_failed(EngineFailed())
             return
         if ready:
-            if self._first_token_us is None and self._filter.meter.frames:
-                self._first_token_us = _now_us()
-            self._forward(ready)
-        if self._filter.has_error:
+            if self._first_token_us is None and stream.meter.frames:
+                self._first_token_us = time.time_ns() // 1000
+            if self._has_begun:
+                self._client.send_stream(ready)
+            else:
+                self._forward(ready)
+        if stream.has_error:
             self._engine_failed(EngineFailed())
-        elif self._filter.is_done and self._done_at is None:
+        elif stream.is_done and self._done_at is None:
             self._done_at = self._loop.time()
 
     def answer_ended(self) -> None:
@@ -213,14 +255,16 @@ class Exchange:
         if self._filter is not None:
             self._settle("completed", 200, self._filter.meter.settle())
             return
+        pieces = self._pieces
+        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         try:
-            answer = whole_answer.read(self._status, b"".join(self._pieces), self._body, self._route)
+            answer = self._operation.whole(self._status, content, self._body, self._route)
         except PlatformError as error:
             was_refused = isinstance(error, errors.EngineRefused | errors.EngineBusy)
             self._end(error, "refused" if was_refused else "engine_failed")
             return
-        self._first_token_us = _now_us()
-        self._settle("completed", 200, answer.settled, content=answer.content)
+        self._first_token_us = time.time_ns() // 1000
+        self._settle("completed", 200, answer.settled, None, answer.content)
 
     def answer_lost(self) -> None:
         """The connection to the engine broke."""
@@ -275,8 +319,10 @@ class Exchange:
 
     def progress(self) -> Progress | None:
         """For the journal's checkpoint: what was delivered so far, if anything was."""
-        settled = self._delivered()
-        if self._is_over or settled.source == "none":
+        if self._is_over or self._filter is None:
+            return None
+        settled = self._filter.meter.settle()
+        if settled.source == "none":
             return None
         return Progress(
             request_id=self.request_id,
@@ -284,13 +330,13 @@ class Exchange:
             cached_tokens=settled.cached_tokens,
             output_tokens=settled.output_tokens,
             source=settled.source,
-            at_us=_now_us(),
+            at_us=time.time_ns() // 1000,
         )
 
     def _forward(self, data: bytes) -> None:
         if not self._has_begun:
             self._has_begun = True
-            self._client.begin_stream()
+            self._client.begin_stream(self._hold.headers)
         self._client.send_stream(data)
 
     # -- the end
@@ -300,31 +346,31 @@ class Exchange:
 
     def _end(self, error: PlatformError, outcome: Outcome) -> None:
         """Settle what was delivered and tell the client why there is no more."""
-        self._settle(outcome, 200 if self._has_begun else error.status_code, self._delivered(), error=error)
+        self._settle(outcome, 200 if self._has_begun else error.status_code, self._delivered(), error)
 
     def _settle(
         self,
         outcome: Outcome,
         status: int,
         settled: Settled,
-        *,
         error: PlatformError | None = None,
         content: bytes | None = None,
     ) -> None:
         """The one usage event of this request; the client's last bytes go out when it is on disk."""
         assert not self._is_over
-        self._clean_up()
+        self._clean_up(settled)
         self._count(outcome, settled)
-        event = self._event(outcome, status, settled, ended_at_us=_now_us())
+        event = self._event(outcome, status, settled, time.time_ns() // 1000)
         self._log(event)
 
         def finish(_is_durable: bool) -> None:
             if error is None and content is not None:
-                self._client.answer(200, content)
+                self._client.answer(200, content, self._hold.headers)
             elif error is None:
-                self._finish_stream(DONE, must_close=False)
+                assert self._filter is not None
+                self._finish_stream(self._filter.last, must_close=False)
             elif self._has_begun:
-                self._finish_stream(errors.event(error, self.request_id), must_close=True)
+                self._finish_stream(self._operation.error_event(error, self.request_id), must_close=True)
             else:
                 self._client.answer_error(error)
 
@@ -333,20 +379,28 @@ class Exchange:
     def _finish_stream(self, data: bytes, *, must_close: bool) -> None:
         if not self._has_begun:
             self._has_begun = True
-            self._client.begin_stream()
+            self._client.begin_stream(self._hold.headers)
         self._client.end_stream(data, must_close=must_close)
 
     def _leave(self, error: PlatformError) -> None:
-        """Refuse without a usage event: the journal, which would hold it, is what is missing."""
-        self._clean_up()
+        """Refuse without a usage event: nothing was begun."""
+        self._clean_up(NOTHING)
         self._client.answer_error(error)
 
-    def _clean_up(self) -> None:
+    def _clean_up(self, settled: Settled) -> None:
         self._is_over = True
         self._parts.live.discard(self)
         if self._held_at is not None:
             self._parts.holding.remove(self, self._route.id)
             self._stop_waiting()
+        if self._hold is FREE_HOLD:
+            self._parts.admission.forget(self)
+        else:
+            self._hold.settle(
+                input_tokens=settled.input_tokens,
+                cached_tokens=settled.cached_tokens,
+                output_tokens=settled.output_tokens,
+            )
         self._call.drop()
 
     def _count(self, outcome: Outcome, settled: Settled) -> None:
@@ -359,7 +413,7 @@ class Exchange:
         if self._filter is not None:
             metrics.malformed_frames += self._filter.malformed
 
-    def _event(self, outcome: Outcome, status: int, settled: Settled, *, ended_at_us: int = 0) -> UsageEvent:
+    def _event(self, outcome: Outcome, status: int, settled: Settled, ended_at_us: int) -> UsageEvent:
         route = self._route
         return UsageEvent(
             request_id=self.request_id,
@@ -370,7 +424,7 @@ class Exchange:
             key_id=self.key_id,
             model_key=route.model_key,
             served_name=route.served_name,
-            path=self._body.path,
+            path=self._operation.path,
             is_stream=self._body.is_stream,
             outcome=outcome,
             status=status,
@@ -385,31 +439,18 @@ class Exchange:
         )
 
     def _log(self, event: UsageEvent) -> None:
-        self._parts.access_log.write(
-            "request_settled",
-            request=event.request_id,
-            path=event.path,
-            status=event.status,
-            outcome=event.outcome,
-            organization=event.organization_id,
-            deployment=event.deployment_id,
-            key=event.key_id,
-            replica=event.replica_id,
-            stream=int(event.is_stream),
-            input=event.input_tokens,
-            cached=event.cached_tokens,
-            output=event.output_tokens,
-            source=event.source,
-            ms=(event.ended_at_us - event.started_at_us) // 1000,
-            held_ms=event.held_us // 1000,
+        # Ids, numbers and words of ours: nothing here can break a line.
+        self._parts.access_log.line(
+            f"request_settled request={event.request_id} path={event.path} status={event.status}"
+            f" outcome={event.outcome} organization={event.organization_id} deployment={event.deployment_id}"
+            f" key={event.key_id} replica={event.replica_id or '-'} stream={int(event.is_stream)}"
+            f" input={event.input_tokens} cached={event.cached_tokens} output={event.output_tokens}"
+            f" source={event.source} ms={(event.ended_at_us - event.started_at_us) // 1000}"
+            f" held_ms={event.held_us // 1000}"
         )
 
 
-def _now_us() -> int:
-    return time.time_ns() // 1000
-
-
 @functools.lru_cache(maxsize=4096)
-def _cache_salt(organization_id: str) -> str:
+def cache_salt(organization_id: str) -> str:
     """Keeps one organization's cached prefixes from being probed by another's timing (vLLM)."""
     return hashlib.sha256(b"moorage cache salt\x00" + organization_id.encode()).hexdigest()[:32]

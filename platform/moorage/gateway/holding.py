@@ -1,16 +1,32 @@
-"""Requests that wait for a replica: in the order of their coming, bounded for each route, cancellable.
+"""Requests that wait: for a replica that is being woken, or for a place at one that has as many as it answers at once.
 
-The first one asks for the wake. A client that leaves does not take the wake back.
+Each route has a room, which is a fair queue: bounded, cancellable, released one by one as places come free. The first
+one to wait for a sleeping route asks for the wake, and a client that leaves does not take it back. While anybody waits,
+whoever comes queues behind them: a free place is given by the queue alone. Waiting costs its caller nothing but time.
 """
 
-import collections
+import dataclasses
+import math
+import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from moorage.gateway.errors import NotServing, QueueFull
+from moorage.gateway.errors import NotServing, QueueFull, QueueTimeout, Unavailable
+from moorage.gateway.fair_queue import WEIGHTS, FairQueue
+from moorage.gateway.pool import Pool
 from moorage.gateway.routes import RouteTable, is_serving, is_waking
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
+
+#: What is going on while a route's furthest replica is at a stage, for people.
+_STAGES: Final = {
+    "pending": "waiting for room on a node",
+    "placed": "a node has room for it",
+    "pulling": "pulling the weights",
+    "starting": "loading the weights",
+}
+#: The longest Retry-After that is said.
+_LONGEST_RETRY: Final = 300
 
 
 class Waiter(Protocol):
@@ -18,8 +34,11 @@ class Waiter(Protocol):
 
     hold_until: float
 
+    def __hash__(self) -> int:
+        """By identity."""
+
     def released(self, route: Route) -> None:
-        """A replica is there."""
+        """A replica has a place: it is to be taken before this returns."""
 
     def gave_up(self, error: PlatformError) -> None:
         """It will not be served."""
@@ -28,78 +47,165 @@ class Waiter(Protocol):
         """Time passes; a stream may want to say so to its client."""
 
 
-class Holding:
-    """The waiting rooms of all routes."""
+@dataclasses.dataclass(slots=True)
+class _Room:
+    route: Route
+    queue: FairQueue[Waiter]
+    is_releasing: bool = False
 
-    def __init__(self, *, limit: int, ask_wake: Callable[[Route], None]) -> None:
+
+class Holding:
+    """The waiting rooms of all routes. ``clock`` is the loop's time."""
+
+    def __init__(
+        self,
+        *,
+        limit: int,
+        ask_wake: Callable[[Route], None],
+        pool: Pool | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._limit: Final = limit
         self._ask_wake: Final = ask_wake
-        self._rooms: dict[str, collections.OrderedDict[Waiter, None]] = {}
+        self._pool: Final = pool or Pool()
+        self._clock: Final = clock
+        self._rooms: dict[str, _Room] = {}
 
     def __len__(self) -> int:
-        return sum(len(room) for room in self._rooms.values())
+        return sum(len(room.queue) for room in self._rooms.values())
 
     def waiting(self, route_id: str) -> int:
         """How many wait for this route."""
-        return len(self._rooms.get(route_id, ()))
+        room = self._rooms.get(route_id)
+        return len(room.queue) if room is not None else 0
 
-    def add(self, waiter: Waiter, route: Route) -> None:
-        """Hold a request and ask for the wake. Raises QueueFull."""
-        room = self._rooms.setdefault(route.id, collections.OrderedDict())
-        if len(room) >= self._limit:
+    def is_queue(self, route_id: str) -> bool:
+        """Whether somebody waits for this route, so that the next one has to as well."""
+        return route_id in self._rooms
+
+    def add(
+        self,
+        waiter: Waiter,
+        route: Route,
+        *,
+        organization_id: str = "",
+        key_id: str = "",
+        tokens: float = 1.0,
+        weight: float = WEIGHTS["normal"],
+    ) -> None:
+        """Hold a request of so many tokens, and ask for the wake where nobody is up to answer it. Raises QueueFull."""
+        room = self._rooms.get(route.id)
+        if room is None:
+            room = self._rooms[route.id] = _Room(route, FairQueue(limit=self._limit))
+        loser = room.queue.push(waiter, organization_id=organization_id, key_id=key_id, tokens=tokens, weight=weight)
+        if loser is waiter:
+            self._close_if_empty(room)
             raise QueueFull
-        room[waiter] = None
-        self._ask(route)
+        if loser is not None:
+            loser.gave_up(QueueFull())
+        self._ask(room.route)
 
     def remove(self, waiter: Waiter, route_id: str) -> None:
         """The client has left."""
         room = self._rooms.get(route_id)
+        if room is not None and room.queue.remove(waiter):
+            self._close_if_empty(room)
+
+    def freed(self, route_id: str) -> None:
+        """A replica of the route has a place again. Called at the end of every request: nearly always for nothing."""
+        room = self._rooms.get(route_id)
         if room is not None:
-            room.pop(waiter, None)
-            if not room:
-                del self._rooms[route_id]
+            self._release(room)
+
+    def correct(self, route_id: str, *, organization_id: str, key_id: str, tokens: float) -> None:
+        """A request took so many more tokens than was thought when it came; less, if negative."""
+        room = self._rooms.get(route_id)
+        if room is not None:
+            room.queue.correct(organization_id=organization_id, key_id=key_id, tokens=tokens)
 
     def routes_changed(self, routes: RouteTable) -> None:
-        """Release those whose route is ready; send away those whose route will not be."""
-        for route_id in list(self._rooms):
-            route = routes.get(route_id)
-            if route is None:
-                self._send_away(route_id, NotServing("The model was deleted while the request was waiting for it."))
-            elif is_serving(route):
-                for waiter in self._rooms.pop(route_id):
-                    waiter.released(route)
-            elif not is_waking(route):
-                self._send_away(route_id, NotServing(not_serving_sentence(route)))
-
-    def tick(self, now: float, routes: RouteTable) -> None:
-        """Send away those whose patience has run out; ``now`` is the loop's time."""
+        """Release those whose route is ready; send away those whose route will not be. Tell the pool first."""
         for route_id, room in list(self._rooms.items()):
             route = routes.get(route_id)
-            if route is not None:
-                self._ask(route)
-            for waiter in list(room):
+            if route is None:
+                self._send_away(room, NotServing("The model was deleted while the request was waiting for it."))
+                continue
+            room.route = route
+            if is_serving(route):
+                self._release(room)
+            elif not is_waking(route):
+                self._send_away(room, NotServing(not_serving_sentence(route)))
+
+    def tick(self, now: float, _routes: RouteTable | None = None) -> None:
+        """Send away those whose patience has run out; ``now`` is the loop's time."""
+        for room in list(self._rooms.values()):
+            self._ask(room.route)
+            # A breaker that lets one through again tells nobody.
+            self._release(room)
+            for waiter in list(room.queue):
                 if waiter.hold_until > now:
                     waiter.still_waiting(now)
-                    continue
-                self.remove(waiter, route_id)
-                sentence = "The model did not wake in time."
-                if route is not None and route.reason:
-                    sentence = f"{sentence} {route.reason}"
-                waiter.gave_up(NotServing(sentence))
+                elif room.queue.remove(waiter):
+                    waiter.gave_up(self._too_late(room))
+            self._close_if_empty(room)
 
     def send_all_away(self, error: PlatformError) -> None:
         """The gateway is stopping."""
-        for route_id in list(self._rooms):
-            self._send_away(route_id, error)
+        for room in list(self._rooms.values()):
+            self._send_away(room, error)
 
     def _ask(self, route: Route) -> None:
         # Asked again while somebody waits and nothing was begun: a lost wake costs a moment, not a request.
-        if route.status != "provisioning":
+        if route.status != "provisioning" and not is_serving(route):
             self._ask_wake(route)
 
-    def _send_away(self, route_id: str, error: PlatformError) -> None:
-        for waiter in self._rooms.pop(route_id, ()):
+    def _release(self, room: _Room) -> None:
+        """Give out the places there are. Whoever is released may end at once and free its place: that is seen here."""
+        if room.is_releasing or not is_serving(room.route):
+            return
+        room.is_releasing = True
+        try:
+            now = self._clock()
+            while len(room.queue) and self._pool.can_take(room.route, now):
+                room.queue.pop().released(room.route)
+        finally:
+            room.is_releasing = False
+        self._close_if_empty(room)
+
+    def _close_if_empty(self, room: _Room) -> None:
+        if not len(room.queue) and not room.is_releasing:
+            self._rooms.pop(room.route.id, None)
+
+    def _send_away(self, room: _Room, error: PlatformError) -> None:
+        self._rooms.pop(room.route.id, None)
+        for waiter in list(room.queue):
+            room.queue.remove(waiter)
             waiter.gave_up(error)
+
+    def _too_late(self, room: _Room) -> Unavailable:
+        if not is_serving(room.route):
+            return not_awake(room.route, time.time())
+        return QueueTimeout(retry_after=min(_LONGEST_RETRY, 1 + len(room.queue) // max(1, len(room.route.replicas))))
+
+
+def not_awake(route: Route, now: float) -> NotServing:
+    """Why a route that wakes is not serving yet: its stage, how far that is, and how long it may take. Unix seconds."""
+    eta = math.ceil(route.expected_at - now) if route.expected_at > now else None
+    if not route.stage:
+        return NotServing(f"The model {route.served_name} did not wake in time. {route.reason}".strip())
+    said = [_STAGES.get(route.stage, route.stage)]
+    if route.percent is not None:
+        said.append(f"{route.percent} %")
+    if eta is not None:
+        said.append(f"about {eta} s left")
+    sentence = f"The model {route.served_name} is starting: {', '.join(said)}."
+    if route.stage == "pending":
+        sentence = f"{sentence} {route.reason}".strip()
+    return NotServing(
+        sentence,
+        retry_after=None if eta is None else min(eta, _LONGEST_RETRY),
+        details={"stage": route.stage, "percent": route.percent, "eta_seconds": eta},
+    )
 
 
 def not_serving_sentence(route: Route) -> str:

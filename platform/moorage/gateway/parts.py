@@ -1,10 +1,12 @@
 """What every request needs at hand: one of each, made by the server and shared by all connections of the worker."""
 
+import asyncio
 import dataclasses
 from typing import TYPE_CHECKING
 
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
+from moorage.gateway.admission import Admission
 from moorage.gateway.holding import Holding
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.keys import Keyring
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 class Parts:
     """``keys`` and ``routes`` are replaced as a whole when the control plane says so; the rest stays."""
 
+    loop: asyncio.AbstractEventLoop
     settings: Settings
     metrics: Metrics
     journal: JournalWriter
     holding: Holding
     activity: Activity
+    admission: Admission
     pool: Pool
     access_log: AccessLog
     keys: Keyring = dataclasses.field(default_factory=Keyring)

@@ -1,13 +1,34 @@
-"""The replicas this worker talks to, each with its idle connections and its count of requests."""
+"""The replicas this worker talks to: which of them a request goes to, and the idle connections of each.
+
+A request goes to the replica with the fewest tokens outstanding: what its prompts and answers are expected to be, for
+lengths differ a hundredfold where numbers of requests do not. Among several, :mod:`moorage.gateway.affinity` may
+prefer one that has the prompt's beginning in its cache. None gets more requests than its engine answers at once
+(``slots``), and none that a breaker has taken out. Every worker may use all slots: a share of them would leave an
+engine idle whenever connections spread unevenly, and the few requests too many wait in the engine instead.
+"""
 
 import asyncio
 import collections
+import hashlib
+import sys
 import time
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Collection, Iterator
+from typing import Final, Literal
 
+from moorage.gateway import affinity
+from moorage.gateway.breaker import Breaker
+from moorage.gateway.routes import RouteTable
 from moorage.gateway.upstream_protocol import UpstreamConnection
 from moorage.wire.records import ReplicaAddress, Route
+
+#: A prompt's bytes for each of its tokens, and the tokens of an answer before any was seen.
+_BYTES_A_TOKEN: Final = 4
+_FIRST_TYPICAL: Final = 256
+#: How slowly the typical answer follows the last one: by 1/16 of the difference.
+_TYPICAL_SHIFT: Final = 4
+
+#: Why no replica can take a request: all are at their slots; breakers are open; there is none that was not tried.
+Refusal = Literal["full", "broken", "gone"]
 
 
 class Replica:
@@ -16,11 +37,29 @@ class Replica:
     def __init__(self, address: ReplicaAddress) -> None:
         self.id: Final = address.id
         self.socket: Final = address.socket
+        #: How many requests its engine answers at once; unknown: any number.
+        self.slots: Final = address.slots or sys.maxsize
+        self.number: Final = int.from_bytes(hashlib.sha256(address.id.encode()).digest()[:8])
+        self.breaker: Final = Breaker()
         self.in_flight = 0
+        #: Tokens that the requests in flight are expected to take.
+        self.outstanding = 0
         #: Requests sent whose answer has not begun.
         self.unanswered = 0
         self._is_retired = False
         self._idle: collections.deque[UpstreamConnection] = collections.deque()
+
+    def take(self, tokens: int) -> None:
+        """A request goes here. ``tokens``: as it was chosen for."""
+        self.in_flight += 1
+        self.outstanding += tokens
+        if not self.breaker.is_closed:
+            self.breaker.began()
+
+    def leave(self, tokens: int) -> None:
+        """That request has ended, or goes elsewhere."""
+        self.in_flight -= 1
+        self.outstanding -= tokens
 
     def take_idle(self, *, idle_seconds: float) -> UpstreamConnection | None:
         """The connection used last, unless the engine may be about to close it."""
@@ -65,40 +104,133 @@ class Replica:
             self._idle.popleft().abort()
 
 
+class Group:
+    """The replicas of one route, and what is learned of its answers."""
+
+    def __init__(self, route: Route, replicas: tuple[Replica, ...]) -> None:
+        self.route: Route
+        self.replicas: tuple[Replica, ...]
+        #: The only one, where there is one: nothing to choose.
+        self.only: Replica | None
+        self.serve(route, replicas)
+        self.memory: Final = affinity.Memory()
+        self.typical_output = _FIRST_TYPICAL
+
+    def serve(self, route: Route, replicas: tuple[Replica, ...]) -> None:
+        """The route has changed."""
+        self.route, self.replicas = route, replicas
+        self.only = replicas[0] if len(replicas) == 1 else None
+
+    def willing(self, tried: Collection[str], now: float) -> list[Replica]:
+        """Those that can take a request now."""
+        return [
+            replica
+            for replica in self.replicas
+            if replica.in_flight < replica.slots
+            and (replica.breaker.is_closed or replica.breaker.allows(now))
+            and replica.id not in tried
+        ]
+
+
 class Pool:
-    """All replicas by id. One that left its route gets nothing new and is forgotten when its last request ends."""
+    """All replicas by route. One that left its route gets nothing new; what it is at, it finishes."""
 
     def __init__(self) -> None:
-        self._replicas: dict[str, Replica] = {}
+        self._groups: dict[str, Group] = {}
 
-    def choose(self, route: Route, *, tried: set[str]) -> Replica | None:
-        """The replica of ``route`` with the fewest requests that is not in ``tried``."""
-        best: Replica | None = None
-        for address in route.replicas:
-            if address.id in tried:
+    def __iter__(self) -> Iterator[Replica]:
+        return (replica for group in self._groups.values() for replica in group.replicas)
+
+    def estimate(self, route_id: str, content_bytes: int, output_limit: int | None, choices: int = 1) -> int:
+        """Tokens that a request is expected to take: its prompt's, and those of a typical answer within its limit."""
+        group = self._groups.get(route_id)
+        output = group.typical_output if group is not None else _FIRST_TYPICAL
+        if output_limit is not None and output_limit < output:
+            output = output_limit
+        return content_bytes // _BYTES_A_TOKEN + output * choices + 1
+
+    def learn(self, route_id: str, output_tokens: int) -> None:
+        """An answer of the route was complete and had so many tokens."""
+        group = self._groups.get(route_id)
+        if group is not None:
+            group.typical_output += output_tokens - group.typical_output >> _TYPICAL_SHIFT
+
+    def choose(
+        self, route: Route, content: bytes = b"", tokens: int = 0, now: float = 0.0, tried: Collection[str] = ()
+    ) -> Replica | None:
+        """The replica that a request of ``tokens`` with this engine's body goes to, or None: ``refusal`` knows why.
+
+        ``take`` it at once. ``now`` is the loop's time; ``tried`` are ids of replicas that are not to be asked again.
+        """
+        group = self._groups.get(route.id)
+        if group is None:
+            group = self._groups[route.id] = Group(route, _replicas(route, ()))
+        only = group.only
+        if only is not None:
+            is_willing = only.in_flight < only.slots and (only.breaker.is_closed or only.breaker.allows(now))
+            return only if is_willing and only.id not in tried else None
+        willing = group.willing(tried, now)
+        if len(willing) > 1:
+            beginnings = affinity.keys(route.organization_id, content)
+            if beginnings:
+                return group.memory.pick(beginnings, willing, tokens)
+            return min(willing, key=_outstanding)
+        return willing[0] if willing else None
+
+    def can_take(self, route: Route, now: float) -> bool:
+        """Whether ``choose`` would find a replica."""
+        group = self._groups.get(route.id)
+        if group is None:
+            return bool(route.replicas)
+        return bool(group.willing((), now))
+
+    def refusal(self, route: Route, now: float, tried: Collection[str] = ()) -> Refusal:
+        """Why ``choose`` found none."""
+        group = self._groups.get(route.id)
+        untried = [replica for replica in group.replicas if replica.id not in tried] if group is not None else []
+        if not untried:
+            return "gone"
+        return "full" if any(replica.breaker.allows(now) for replica in untried) else "broken"
+
+    def seconds_to_trial(self, route_id: str, now: float) -> float:
+        """When the first of the route's open breakers lets a request through."""
+        group = self._groups.get(route_id)
+        replicas = group.replicas if group is not None else ()
+        return min((replica.breaker.seconds_left(now) for replica in replicas), default=0.0)
+
+    def routes_changed(self, routes: RouteTable) -> None:
+        """Take over what routes are now; the replicas they name no more are retired."""
+        for route_id, group in list(self._groups.items()):
+            route = routes.get(route_id)
+            if route is group.route:
                 continue
-            replica = self._replicas.get(address.id)
-            if replica is not None and replica.socket != address.socket:
-                replica.retire()
-                replica = None
-            if replica is None:
-                replica = self._replicas[address.id] = Replica(address)
-            if best is None or replica.in_flight < best.in_flight:
-                best = replica
-        return best
+            replicas = _replicas(route, group.replicas) if route is not None else ()
+            for replica in group.replicas:
+                if replica not in replicas:
+                    replica.retire()
+            if route is None:
+                del self._groups[route_id]
+            else:
+                group.serve(route, replicas)
 
-    def keep_only(self, routes: Iterable[Route]) -> None:
-        """Forget replicas that no route names any more."""
-        named = {address.id for route in routes for address in route.replicas}
-        for replica_id in [each for each in self._replicas if each not in named]:
-            self._replicas.pop(replica_id).retire()
+    keep_only = routes_changed
 
     def tick(self, *, idle_seconds: float) -> None:
         """Close what has been idle for too long."""
-        for replica in self._replicas.values():
+        for replica in self:
             replica.close_idle(idle_seconds=idle_seconds)
 
     def close(self) -> None:
         """Close all idle connections."""
-        for replica in self._replicas.values():
+        for replica in self:
             replica.close_idle()
+
+
+def _outstanding(replica: Replica) -> tuple[int, int]:
+    return replica.outstanding, replica.in_flight
+
+
+def _replicas(route: Route, known: Collection[Replica]) -> tuple[Replica, ...]:
+    """The route's replicas: those that are ``known``, and new ones."""
+    by_place = {(replica.id, replica.socket): replica for replica in known}
+    return tuple(by_place.get((address.id, address.socket)) or Replica(address) for address in route.replicas)

@@ -3,12 +3,12 @@
 Nothing is forwarded. The engine's body is built from checked members alone, so the two cannot read it differently.
 """
 
-import dataclasses
 import json
 from typing import Any, Final
 
 import msgspec
 
+from moorage.gateway import plain_body
 from moorage.gateway.errors import BadField, BadRequest
 from moorage.gateway.request_fields import BODIES, shown, tree, wrong
 from moorage.wire.records import Route
@@ -16,8 +16,7 @@ from moorage.wire.records import Route
 _KINDS: Final = {"/v1/chat/completions": "chat", "/v1/completions": "chat", "/v1/embeddings": "embedding"}
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Body:
+class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A request body that has passed every check."""
 
     path: str
@@ -25,6 +24,8 @@ class Body:
     members: dict[str, Any]
     is_stream: bool
     wants_usage: bool
+    #: The body as it came, when it is fit to be sent on with members appended; else empty.
+    plain: bytes = b""
 
     @property
     def choices(self) -> int:
@@ -48,6 +49,17 @@ class Body:
 
 def parse(path: str, content: bytes) -> Body:
     """The checked body of a request to ``path``. Raises BadRequest (not JSON) or BadField (with the path)."""
+    plain = plain_body.members_of(path, content)
+    if plain is not None:
+        options = plain.get("stream_options")
+        return Body(
+            path=path,
+            model=plain["model"],
+            members=plain,
+            is_stream=plain.get("stream", False),
+            wants_usage=options is not None and options.get("include_usage", False),
+            plain=content,
+        )
     members: dict[str, Any] = BODIES[path](decode(content), "")
     is_stream = members.pop("stream", False)
     options = members.pop("stream_options", None)
@@ -89,6 +101,10 @@ def for_engine(body: Body, route: Route, *, cache_salt: str) -> bytes:
     if limit is not None and route.context_size and limit > route.context_size:
         name = "max_completion_tokens" if "max_completion_tokens" in body.members else "max_tokens"
         raise wrong(name, f"must be at most {route.context_size}, the context size of {route.served_name}")
+    if body.plain and body.model == route.served_name:
+        forced = _forced(body, route, cache_salt)
+        if forced is not None:
+            return body.plain[:-1] + forced if forced else body.plain
     members = {**body.members, "model": route.served_name}
     if body.is_stream:
         members["stream"] = True
@@ -107,6 +123,21 @@ def for_engine(body: Body, route: Route, *, cache_salt: str) -> bytes:
     except (ValueError, OverflowError):
         tree(members, "body")
         raise BadRequest("The body cannot be sent on as JSON.") from None
+
+
+def _forced(body: Body, route: Route, cache_salt: str) -> bytes | None:
+    """Our members as text that ends a plain body; None when one of them is in it already."""
+    is_stream = body.is_stream
+    if route.engine != "vllm":
+        if not is_stream:
+            return b""
+        if "stream_options" in body.members:
+            return b',"return_progress":true}' if body.wants_usage else None
+        return b',"stream_options":{"include_usage":true},"return_progress":true}'
+    salt = b',"cache_salt":"%b"}' % cache_salt.encode() if _KINDS[body.path] == "chat" else b""
+    if not is_stream:
+        return salt
+    return None
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

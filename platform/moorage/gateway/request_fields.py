@@ -117,6 +117,22 @@ def tree(value: Any, path: str) -> Any:
     return value
 
 
+def free_object(value: Any, path: str) -> Any:
+    """A free JSON object."""
+    if type(value) is not dict:
+        raise wrong(path, "must be an object")
+    return tree(value, path)
+
+
+def refused(sentence: str) -> Check:
+    """A member that is known and cannot be served, with the reason."""
+
+    def check(_value: Any, path: str) -> Any:
+        raise wrong(path, f"is not served; {sentence}")
+
+    return check
+
+
 def refuse_surrogates(value: str, path: str) -> None:
     """Half of a surrogate pair is no character and cannot be sent on as UTF-8."""
     try:

@@ -1,11 +1,13 @@
 """What may stand at the head of a request: exact paths, each header once, no second way to say where it ends.
 
-llhttp is strict about framing already; this refuses what it lets pass (trust.md 4.16).
+llhttp is strict about framing already; this refuses what it lets pass (trust.md 4.16). A client that keeps its
+connection says the same head again and again: :class:`KnownHead` recognizes it byte by byte, but for the length.
 """
 
-import dataclasses
 import re
-from typing import Final
+from typing import Any, Final
+
+import httptools
 
 from moorage.gateway.errors import (
     BadRequest,
@@ -15,15 +17,17 @@ from moorage.gateway.errors import (
     UnknownPath,
     WrongMediaType,
 )
-from moorage.gateway.request_fields import BODIES
+from moorage.gateway.operations import OPERATIONS
 from moorage.gateway.settings import Settings
 
 MODELS: Final = "/v1/models"
-OPERATIONS: Final = frozenset({"/-/healthz", "/-/readyz", "/-/metrics"})
+#: Paths for operators, which need no key.
+PROBES: Final = frozenset({"/-/healthz", "/-/readyz", "/-/metrics"})
 _MODEL_PREFIX: Final = "/v1/models/"
 _TARGET: Final = re.compile(rb"/[!-~]*")
 _ENCODED: Final = re.compile(rb"%(?:2[ef]|5c|00|25)", re.IGNORECASE)
 _ENCODED_SLASH: Final = re.compile(r"%2[fF]")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
 #: Headers that lead two readers to two meanings when they come twice.
 _ONCE: Final = frozenset(
     {
@@ -32,70 +36,133 @@ _ONCE: Final = frozenset(
     }
 )
 _REFUSED: Final = frozenset({b"upgrade", b"content-encoding", b"http2-settings", b"x-http-method-override"})
-_KEPT: Final = frozenset({b"authorization", b"content-type", b"content-length", b"expect", b"x-moorage-wait"})
+_KEPT: Final = frozenset({b"authorization", b"content-type", b"expect", b"x-moorage-wait"})
 
 
-@dataclasses.dataclass(slots=True)
 class RequestHead:
-    """Filled while the parser reads; ``check`` is called when it is complete."""
+    """One head, and its body where that comes in chunks: the parser's callbacks fill it, the checks judge it.
 
-    target: bytes = b""
-    method: bytes = b""
-    version: str = "1.1"
-    path: str = ""
-    model_id: str = ""
-    headers: dict[bytes, bytes] = dataclasses.field(default_factory=dict)
-    content_length: int | None = None
-    is_chunked: bool = False
-    has_host: bool = False
-    count: int = 0
-    names: set[bytes] = dataclasses.field(default_factory=set)
-    refusal: BadRequest | HeadTooLarge | None = None
+    The parser reads bytes up to the end of the head, and those of a chunked body. A body of known length it never sees.
+    """
 
-    def add(self, name: bytes, value: bytes, *, most: int) -> None:
-        """Take one header; what is wrong with it is kept for ``check``."""
-        self.count += 1
+    __slots__ = (
+        *("_count", "_has_host", "_most", "_names", "_parser", "_refusal", "body", "body_size", "content_length"),
+        *("has_length", "has_surplus", "headers", "is_chunked", "is_complete", "is_kept_alive", "is_read", "method"),
+        *("model_id", "path", "target", "version"),
+    )
+
+    def __init__(self, *, most_headers: int) -> None:
+        self._most = most_headers
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self.target = b""
+        self.method = b""
+        self.version = "1.1"
+        self.path = ""
+        self.model_id = ""
+        self.headers: dict[bytes, bytes] = {}
+        self.content_length = 0
+        self.has_length = False
+        self.is_chunked = False
+        self.is_kept_alive = False
+        self.is_read = False
+        self.is_complete = False
+        #: Bytes behind a chunked body were seen by the parser and cannot be taken back.
+        self.has_surplus = False
+        self.body: list[bytes] = []
+        self.body_size = 0
+        self._has_host = False
+        self._count = 0
+        self._names: set[bytes] = set()
+        self._refusal: BadRequest | HeadTooLarge | None = None
+
+    def feed(self, data: bytes) -> None:
+        """Read bytes of the head, or of a chunked body. Raises BadRequest for what is not HTTP."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise BadRequest("Upgrade and CONNECT are refused.") from None
+        except httptools.HttpParserError:
+            if not self.has_surplus:
+                raise BadRequest("The request is not well-formed HTTP/1.1.") from None
+
+    # -- httptools
+
+    def on_message_begin(self) -> None:
+        if self.is_complete:
+            self.has_surplus = True
+
+    def on_url(self, target: bytes) -> None:
+        if not self.has_surplus:
+            self.target += target
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.is_read:
+            return  # a trailer
+        self._count += 1
         name = name.lower()
-        if self.count > most:
-            self.refusal = HeadTooLarge()
+        if self._count > self._most:
+            self._refusal = HeadTooLarge()
         elif b"_" in name:
             # Some servers read X_Tenant as X-Tenant.
-            self.refusal = BadRequest("Header names with an underscore are refused.")
+            self._refusal = BadRequest("Header names with an underscore are refused.")
         elif name in _REFUSED:
-            self.refusal = BadRequest(f"The header {name.decode()} is refused.")
+            self._refusal = BadRequest(f"The header {name.decode()} is refused.")
         elif name in _ONCE:
-            if name in self.names:
-                self.refusal = BadRequest(f"The header {name.decode()} came twice.")
-            self.names.add(name)
+            if name in self._names:
+                self._refusal = BadRequest(f"The header {name.decode()} came twice.")
+            self._names.add(name)
             self._take(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self.has_surplus:
+            self.is_read = True
+            self.method = self._parser.get_method()
+            self.version = self._parser.get_http_version()
+            # Asked later, the parser would speak of the next message.
+            self.is_kept_alive = self._parser.should_keep_alive()
+
+    def on_body(self, data: bytes) -> None:
+        if not self.has_surplus:
+            self.body_size += len(data)
+            self.body.append(data)
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+    def let_go(self) -> None:
+        """The parser is done with; it refers back here."""
+        self._parser = None
 
     def _take(self, name: bytes, value: bytes) -> None:
         match name:
             case b"host":
-                self.has_host = True
+                self._has_host = True
             case b"transfer-encoding":
                 self.is_chunked = True
                 if value.lower() != b"chunked":
-                    self.refusal = BadRequest("The only Transfer-Encoding understood is chunked.")
+                    self._refusal = BadRequest("The only Transfer-Encoding understood is chunked.")
             case b"content-length":
                 if not (value.isdigit() and len(value) <= 15):
-                    self.refusal = BadRequest("Content-Length is not a number.")
+                    self._refusal = BadRequest("Content-Length is not a number.")
                 else:
                     self.content_length = int(value)
+                    self.has_length = True
             case b"connection" if b"content-length" in value.lower() or b"authorization" in value.lower():
-                self.refusal = BadRequest("The Connection header names a header that is not of one hop.")
+                self._refusal = BadRequest("The Connection header names a header that is not of one hop.")
             case _ if name in _KEPT:
                 self.headers[name] = value
 
+    # -- checks
+
     def check_framing(self) -> None:
         """Raise what makes the rest of the connection unreadable: BadRequest or HeadTooLarge."""
-        if self.refusal is not None:
-            raise self.refusal
+        if self._refusal is not None:
+            raise self._refusal
         if self.version not in ("1.0", "1.1"):
             raise BadRequest("HTTP/1.1 is spoken here.")
-        if self.version == "1.1" and not self.has_host:
+        if self.version == "1.1" and not self._has_host:
             raise BadRequest("The Host header is missing.")
-        if self.is_chunked and (self.version == "1.0" or self.content_length is not None):
+        if self.is_chunked and (self.version == "1.0" or self.has_length):
             raise BadRequest("The length of the body is said in two ways, or in one that HTTP/1.0 does not know.")
         if not _TARGET.fullmatch(self.target) or b"#" in self.target:
             raise BadRequest("The request target must be a path.")
@@ -112,14 +179,14 @@ class RequestHead:
             raise BadRequest("Encoded slashes, dots and backslashes are refused in the path.")
         if self.model_id:
             self.path = MODELS
-        elif (self.method == b"POST" and path in BODIES) or (self.method == b"GET" and self._is_readable(path)):
+        elif (self.method == b"POST" and path in OPERATIONS) or (self.method == b"GET" and self._is_readable(path)):
             self.path = path
         else:
             raise UnknownPath
 
     def check_body(self, settings: Settings) -> None:
         """Refuse a body before it is read: BodyTooLarge, WrongMediaType, ExpectationFailed, BadRequest."""
-        if self.content_length is not None and self.content_length > settings.max_body_bytes:
+        if self.content_length > settings.max_body_bytes:
             raise BodyTooLarge(f"The request body may have at most {settings.max_body_bytes} bytes.")
         expected = self.headers.get(b"expect")
         if expected is not None and expected.lower() != b"100-continue":
@@ -137,7 +204,7 @@ class RequestHead:
     @property
     def has_body(self) -> bool:
         """Whether bytes follow the head."""
-        return self.is_chunked or bool(self.content_length)
+        return self.is_chunked or self.content_length > 0
 
     def wait_seconds(self, settings: Settings) -> float:
         """How long the client is ready to be held: ``X-Moorage-Wait``, whole seconds. Raises BadRequest."""
@@ -152,4 +219,39 @@ class RequestHead:
 
     @staticmethod
     def _is_readable(path: str) -> bool:
-        return path == MODELS or path in OPERATIONS
+        return path == MODELS or path in PROBES
+
+
+class KnownHead:
+    """A head that was read and found good, and the bytes around its length, by which it is known again."""
+
+    __slots__ = ("_after", "_before", "_longest", "head")
+
+    def __init__(self, head: RequestHead, before: bytes, after: bytes, *, longest: int) -> None:
+        self.head = head
+        self._before = before
+        self._after = after
+        self._longest = longest
+
+    @classmethod
+    def of(cls, head: RequestHead, content: bytes, *, longest_body: int) -> "KnownHead | None":
+        """Remember ``head``, read from ``content``; None where more than the length may differ next time."""
+        place = _LENGTH.search(content)
+        if place is None or not head.has_length or b"expect" in head.headers:
+            return None
+        return cls(head, content[: place.start(1)], content[place.end(1) :], longest=longest_body)
+
+    def find(self, data: bytes) -> int:
+        """The end of this head at the start of ``data``, with ``head.content_length`` set; 0 when it is another."""
+        if not data.startswith(self._before):
+            return 0
+        start = len(self._before)
+        end = data.find(self._after, start, start + 16 + len(self._after))
+        if end <= start:
+            return 0
+        digits = data[start:end]
+        # A tidier way of writing the number would be another head.
+        if not digits.isdigit() or (length := int(digits)) > self._longest or length == 0:
+            return 0
+        self.head.content_length = length
+        return end + len(self._after)

@@ -11,6 +11,7 @@ import psycopg
 
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
+from moorage.gateway.admission import NoLimits
 from moorage.gateway.client_protocol import ClientProtocol
 from moorage.gateway.errors import KeyRefused, Stopping
 from moorage.gateway.holding import Holding
@@ -41,6 +42,8 @@ class Server:
         self._wakes = WakeWriter()
         metrics = Metrics()
         self._parts = Parts(
+            loop=loop,
+            admission=NoLimits(),
             settings=settings,
             metrics=metrics,
             journal=JournalWriter(

@@ -19,6 +19,12 @@ from moorage.gateway.usage import TOOL_HEAD_TOKENS, EngineUsage, Meter
 MAX_FRAME_BYTES: Final = 1024 * 1024
 DONE: Final = b"data: [DONE]\n\n"
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
+#: From this size on a read is looked at for frames that need no decoding.
+_BURST_BYTES: Final = 2048
+_TAIL_FRAMES: Final = 3
+_PLAIN_TEXT: Final = b'"delta":{"content":"'
+#: An empty text, text that was escaped, members that are ours.
+_UNUSUAL: Final = (b'"content":""', b"\\u", b'"usage":{', b'"error":')
 _OURS: Final = ("timings", "prompt_progress")
 _ABSENT: Final = msgspec.Raw()
 
@@ -83,9 +89,22 @@ class EventFilter:
         self.has_error = False  # the engine reported an error in the stream
         self.malformed = 0
 
+    @property
+    def last(self) -> bytes:
+        """``[DONE]``."""
+        return DONE
+
     def feed(self, data: bytes) -> bytes:
         """What may go to the client now, whole frames only. Raises FrameTooLarge."""
         buffer = self._rest + data if self._rest else data
+        if buffer.endswith(b"\n\n") and not (self.is_done or self.has_error):
+            end = buffer.find(b"\n\n")
+            if end == len(buffer) - 2 and buffer.startswith(b"data: {") and b"\r" not in buffer:
+                # The usual case at the usual pace: one frame in one read.
+                self._rest, self._searched = b"", 0
+                return self._chunk(buffer, buffer[6:-2])
+            if len(buffer) > _BURST_BYTES and self.meter.frames:
+                return self._burst(buffer)
         kept: list[bytes] = []
         position, search = 0, self._searched
         for boundary in _BOUNDARY.finditer(buffer, search):
@@ -93,11 +112,43 @@ class EventFilter:
             position = boundary.end()
             if not (self.is_done or self.has_error):
                 kept.append(self._frame(frame))
+                if self.meter.frames and len(buffer) - position > _BURST_BYTES and buffer.endswith(b"\n\n"):
+                    kept.append(self._burst(buffer[position:]))
+                    return b"".join(kept)
         self._rest = buffer[position:]
         # A boundary may straddle two reads: look again at its last three bytes only.
         self._searched = max(0, len(self._rest) - 3)
         if len(self._rest) > MAX_FRAME_BYTES:
             raise FrameTooLarge
+        return b"".join(kept)
+
+    def _burst(self, buffer: bytes) -> bytes:
+        """Many whole frames behind the first text: all but the last few are relayed unread if they are plain text.
+
+        What ends a stream (finish, usage, [DONE], an error) stands in the last few frames. Unescaped quotation marks
+        stand in no JSON string, so the pattern counts frames and nothing that a model wrote.
+        """
+        self._rest, self._searched = b"", 0
+        place = len(buffer)
+        for _ in range(_TAIL_FRAMES + 1):
+            place = buffer.rfind(b"\n\n", 0, place)
+        middle, tail = buffer[: place + 2], buffer[place + 2 :]
+        frames = middle.count(_PLAIN_TEXT)
+        if (
+            frames == middle.count(b"\ndata: {") + 1
+            and middle.isascii()
+            and middle.startswith(b"data: {")
+            and not any(mark in middle for mark in _UNUSUAL)
+        ):
+            self.meter.relayed(frames)
+        else:
+            middle, tail = b"", buffer
+        kept = [middle]
+        position = 0
+        for boundary in _BOUNDARY.finditer(tail):
+            if not (self.is_done or self.has_error):
+                kept.append(self._frame(tail[position : boundary.end()]))
+            position = boundary.end()
         return b"".join(kept)
 
     def _frame(self, frame: bytes) -> bytes:

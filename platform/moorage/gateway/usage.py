@@ -5,7 +5,6 @@ Nothing delivered is nothing billed. A figure that the delivered frames do not b
 and counted as a disagreement.
 """
 
-import dataclasses
 from typing import Final
 
 import msgspec
@@ -43,8 +42,7 @@ class EngineUsage(msgspec.Struct, frozen=True):
         return self.prompt_tokens >= 0 and self.completion_tokens >= 0 and self.cached_tokens >= 0
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Token counts that are billed, and where they come from."""
 
     input_tokens: int = 0
@@ -92,6 +90,11 @@ class Meter:
         assert self._running is not None
         step = self._running - self._bound
         self._bound += max(1, min(step, text_bytes + extra_bytes))
+
+    def relayed(self, frames: int) -> None:
+        """That many frames with text of one token each, or of few, went to the client unread."""
+        self.frames += frames
+        self._bound += frames
 
     def ran(self, running: EngineUsage) -> None:
         """A running figure came on a frame without text."""

@@ -1,6 +1,5 @@
 """An engine's answer in one piece: its usage read, its private members removed, its errors put into our words."""
 
-import dataclasses
 from typing import Any, Final
 
 import msgspec
@@ -15,12 +14,22 @@ _CALLERS_FAULT: Final = frozenset({400, 413, 422})
 _BUSY: Final = frozenset({429, 503})
 _MESSAGE_MAX: Final = 2000
 
+_ABSENT: Final = msgspec.Raw()
+
+
+class _Usual(msgspec.Struct, frozen=True, gc=False):
+    """What is read of an answer; its other members pass unread."""
+
+    usage: EngineUsage | None = None
+    timings: msgspec.Raw = _ABSENT
+
+
+_usual: Final = msgspec.json.Decoder(_Usual)
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _usages: Final = msgspec.json.Decoder(EngineUsage)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class WholeAnswer:
+class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the client gets, and what is billed for it."""
 
     content: bytes
@@ -36,21 +45,31 @@ def read(status: int, content: bytes, body: Body, route: Route) -> WholeAnswer:
     if status != 200 or body.is_stream:
         raise EngineFailed
     try:
+        usual = _usual.decode(content)
+        if not usual.timings:
+            return WholeAnswer(content=content, settled=_settled(usual.usage, body, route))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        pass  # looked at more closely
+    try:
         members = _members.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise EngineFailed from None
-    settled = of_whole_answer(
-        _usage(members.get("usage")),
-        context_size=route.context_size,
-        inputs=body.inputs,
-        choices=body.choices,
-        output_limit=body.output_limit,
-    )
+    settled = _settled(_usage(members.get("usage")), body, route)
     if "timings" in members:
         # llama-server's own, not part of OpenAI's format.
         del members["timings"]
         content = msgspec.json.encode(members)
     return WholeAnswer(content=content, settled=settled)
+
+
+def _settled(usage: EngineUsage | None, body: Body, route: Route) -> Settled:
+    return of_whole_answer(
+        usage,
+        context_size=route.context_size,
+        inputs=body.inputs,
+        choices=body.choices,
+        output_limit=body.output_limit,
+    )
 
 
 def _usage(raw: msgspec.Raw | None) -> EngineUsage | None:

@@ -1,0 +1,15 @@
+"""The API surfaces: one module each, found by path in :data:`OPERATIONS`."""
+
+from typing import Final
+
+from moorage.gateway.operation import Operation
+from moorage.gateway.operations.openai import OpenAI
+
+_ALL: Final[tuple[Operation, ...]] = (
+    OpenAI("/v1/chat/completions", kinds=frozenset({"chat"})),
+    OpenAI("/v1/completions", kinds=frozenset({"chat"})),
+    OpenAI("/v1/embeddings", kinds=frozenset({"embedding"}), is_stream_possible=False),
+)
+
+#: Every path that is billed.
+OPERATIONS: Final[dict[str, Operation]] = {operation.path: operation for operation in _ALL}
