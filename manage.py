@@ -31,6 +31,7 @@ DOORS = {
     "status": "what runs, where, and since when",
     "logs": "what the processes say ([-f] [name])",
     "test": "format, lint, types, import contract, migrations and pytest (arguments go to pytest)",
+    "bench": "how fast the gateway is, beside floors, aims and other gateways (gateway, --quick, --peers, --help)",
 }
 
 

@@ -12,7 +12,7 @@ from tests.api.conftest import COMPOSE, Caller, error_of
 from tests.billing import measured
 from tests.cast import Cast
 
-BODIES: dict[str, Any] = {"rollback": {"revision": 1}}
+BODIES: dict[str, Any] = {"rollback": {"revision": 1}, "limits": {"requests_per_minute": 5}}
 #: A stranger's PUT is about the stranger's own: there is nothing of Alice's to find.
 OWN = {("put", "/api/v1/deployments/{name}"), ("put", "/api/v1/registries/{host}")}
 #: Addresses that take an id of somebody's row.

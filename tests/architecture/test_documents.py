@@ -5,7 +5,7 @@ import re
 from moorage import compose
 from tests.architecture.test_layout import PACKAGE, ROOT
 
-_NAME = re.compile(r'"((?:MOORAGE|STRIPE|DOCKER|DATABASE|BROKER)_[A-Z_]+)"')
+_NAME = re.compile(r'"((?:MOORAGE|STRIPE|DOCKER|DATABASE|BROKER|OTEL)_[A-Z_]+)"')
 
 
 def test_every_variable_that_is_read_stands_in_the_sample_and_no_other() -> None:

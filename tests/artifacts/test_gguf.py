@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from moorage.artifacts import gguf_facts
 from moorage.artifacts.cursor import chunks_of
 from moorage.artifacts.errors import HeaderRefused, UnsupportedArtifact
+from moorage.artifacts.facts import ModelFacts
 from moorage.artifacts.gguf import GgufHeader, read_gguf
 from tests.artifacts import weights
 from tests.artifacts.weights import ARRAY, LLAMA_KEYS, STRING, U32, key, string, strings, text, u32
@@ -191,6 +192,20 @@ def test_an_honest_file_gives_its_facts() -> None:
     assert (facts.quantization_claimed, facts.quantization_derived) == ("F16", "F16")
     assert facts.vocabulary_size == 4
     assert facts.chat_template_digest == weights.digest_of(b"{{ messages }}")
+    assert not facts.template_has_tools
+
+
+def test_a_template_with_a_place_for_tools_is_known() -> None:
+    keys = {**LLAMA_KEYS, "tokenizer.chat_template": string("{% if tools %}{{ tools }}{% endif %}")}
+
+    assert gguf_facts.facts_of([read(weights.gguf(keys))]).template_has_tools
+
+
+def test_facts_that_were_read_before_tools_were_asked_for_say_yes() -> None:
+    stored = gguf_facts.facts_of([read(weights.gguf())]).to_json()
+    del stored["template_has_tools"]
+
+    assert ModelFacts.from_json(stored).template_has_tools
 
 
 def test_the_quantization_is_derived_from_the_tensors_and_not_from_the_claim() -> None:

@@ -53,7 +53,9 @@ def test_a_projector_and_a_template_are_found_by_their_role() -> None:
 
 def test_a_safetensors_model_of_version_02_keeps_its_paths() -> None:
     read, facts = described(safetensors_parcel(tokenizer_config__json=b'{"chat_template": "{{ messages }}"}'))
+    _, with_tools = described(safetensors_parcel(tokenizer_config__json=b'{"chat_template": "{{ tools }}"}'))
 
+    assert (facts.template_has_tools, with_tools.template_has_tools) == (False, True)
     assert (read.dialect, read.format) == ("v0.2", "safetensors")
     assert [layer.file_path for layer in read.layers] == ["model.safetensors", "config.json", "tokenizer_config.json"]
     assert facts.chat_template_digest == weights.digest_of(b"{{ messages }}")

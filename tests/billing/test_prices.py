@@ -14,6 +14,7 @@ from moorage.billing import prices, pricing, rater, review
 from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
 from moorage.billing.models import Meter, Price, RatedUsage
 from moorage.billing.prices import PriceBook, PriceRow
+from moorage.kernel import patterns
 from tests.billing.measured import NOON, price_list, use
 from tests.cast import Cast
 
@@ -71,7 +72,7 @@ def test_a_price_of_another_meter_is_no_price() -> None:
     ],
 )
 def test_only_the_star_is_special(pattern: str, name: str, fits: bool) -> None:
-    assert prices.matches(pattern, name) is fits
+    assert patterns.matches(pattern, name) is fits
 
 
 @pytest.mark.parametrize(

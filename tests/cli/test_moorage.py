@@ -67,6 +67,18 @@ def test_a_new_key_is_printed_once(moorage: Run, capsys: pytest.CaptureFixture[s
     assert secret not in capsys.readouterr().out
 
 
+def test_limits_are_set_shown_and_taken_away(moorage: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert moorage("limits", "--set", "money_per_month=12.50", "--set", "requests_per_minute=60") == 0
+    assert "money_per_month: 12.50 of 12.50 left, until " in capsys.readouterr().out
+
+    assert moorage("limits", "--set", "requests_per_hour=60") == 1
+    assert "requests_per_hour" in capsys.readouterr().err
+
+    assert moorage("limits", "--none") == 0
+    assert moorage("limits") == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_a_broken_file_is_refused_with_its_lines(
     moorage: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

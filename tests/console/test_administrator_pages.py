@@ -1,5 +1,6 @@
 """What an administrator sees and does: all organizations, down to one request; invoices; keys; nodes."""
 
+import msgspec
 import pytest
 from django.test import Client
 
@@ -10,7 +11,9 @@ from moorage.billing import queries as billing
 from moorage.billing.models import Invoice, InvoiceStatus, OutboxMessage, Price
 from moorage.billing.payments_transfer import TransferProvider
 from moorage.fleet.models import Node
-from tests.billing.measured import OCTOBER, use
+from moorage.kernel import ids
+from moorage.metering import usage_table
+from tests.billing.measured import OCTOBER, request, use
 from tests.cast import Cast
 from tests.console.usage_rows import MONTH, closed_october, line_of, october
 
@@ -99,6 +102,21 @@ def test_usage_without_a_price_is_an_alarm_that_leads_to_the_price(cast: Cast, a
     assert answer.context["rows"][0].unpriced == 1
     assert "Usage without a price" in page
     assert "/admin/prices?meter=input_tokens&amp;model=demo/llm&amp;valid_from=2026-10-15T12:00#set" in page
+
+
+def test_an_engine_whose_figures_were_not_borne_out_is_an_alarm_that_leads_to_a_request(
+    cast: Cast, ada: Client
+) -> None:
+    plain = request(cast.alice.organization.id, tokens=(10, 0, 5))
+    disputed = msgspec.structs.replace(plain, request_id=ids.new("req"), is_disputed=True)
+    usage_table.put([plain, disputed])
+
+    page = ada.get(f"/admin/organizations?period={MONTH}").content.decode()
+    one = ada.get(f"/admin/organizations/harbour/requests/{disputed.request_id}").content.decode()
+
+    assert "demo/llm: 1 requests (Harbour)" in page
+    assert f"/requests/{disputed.request_id}" in page and plain.request_id not in page
+    assert "claimed another count" in one
 
 
 def test_an_administrator_drills_from_an_organization_to_one_request(cast: Cast, ada: Client) -> None:

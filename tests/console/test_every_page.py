@@ -90,7 +90,7 @@ def test_a_role_that_is_too_low_is_refused(name: str, cast: Cast, deployment: De
     assert client.post(target).status_code == 403
 
 
-@pytest.mark.parametrize("name", ["keys", "registries", "members", "playground"])
+@pytest.mark.parametrize("name", ["keys", "registries", "members", "playground", "key_limits", "deployment_limits"])
 def test_who_may_look_may_not_always_change(name: str, cast: Cast, deployment: Deployment, signed_in: SignIn) -> None:
     Membership.objects.filter(user=cast.bob.user).update(role=Role.BILLING)
     client = signed_in(cast.bob.user)
@@ -104,7 +104,7 @@ def test_who_may_look_may_not_always_change(name: str, cast: Cast, deployment: D
 
 
 @pytest.mark.parametrize(
-    "name", ["sign_out", "resume", "pause", "delete", "roll_back", "deploy", "keys", "revoke_key", "registries"]
+    "name", ["sign_out", "resume", "pause", "delete", "roll_back", "deploy", "keys", "revoke_key", "registries", "limits"]
 )
 def test_a_forged_form_is_refused(name: str, cast: Cast, deployment: Deployment) -> None:
     client = Client(enforce_csrf_checks=True)

@@ -17,7 +17,7 @@ SETTINGS = EngineSettings(served_name="quay/llm", context_size=4096, parallel=4,
 LLAMA = [
     *("llama-server", "--model", "/model/model.gguf", "--host", "/run/moorage/engine.sock", "--alias", "quay/llm"),
     *("--ctx-size", "16384", "--fit", "off", "--cache-ram", "0", "--metrics", "--no-slots", "--no-webui"),
-    *("--offline", "--log-colors", "off"),
+    *("--offline", "--log-colors", "off", "--threads-http", "48"),
 ]
 VLLM_OWNED = [
     *("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "/model", "--uds", "/run/moorage/engine.sock"),
@@ -33,6 +33,7 @@ CPUS = ["--threads", "2", "--threads-batch", "2"]
     [
         ({}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--jinja"]),
         ({"kind": "embedding"}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--embeddings"]),
+        ({"kind": "rerank"}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--reranking"]),
         ({"has_chat_template": False}, ["--parallel", "4", "--no-kv-unified", *CPUS, "--no-jinja"]),
         (
             {"devices": ("GPU-1",)},
@@ -47,7 +48,7 @@ CPUS = ["--threads", "2", "--threads-batch", "2"]
             ["--parallel", "4", "--threads-batch", "2", "--jinja", "--threads", "1", "--kv-unified"],
         ),
     ],
-    ids=["chat", "embedding", "no template", "gpu", "tenant flags", "tenant flags in place of defaults"],
+    ids=["chat", "embedding", "rerank", "no template", "gpu", "tenant flags", "tenant flags in place of defaults"],
 )
 def test_llama_server_is_started_with_exactly_these_words(changes: dict[str, object], rest: list[str]) -> None:
     settings = dataclasses.replace(SETTINGS, **changes)  # type: ignore[arg-type]
@@ -55,6 +56,57 @@ def test_llama_server_is_started_with_exactly_these_words(changes: dict[str, obj
     command = engines.command(Engine.LLAMACPP, paths=LLAMA_PATHS, settings=settings)
 
     assert list(command.argv) == LLAMA + rest
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "kind"),
+    [
+        (Engine.LLAMACPP, (), "chat"),
+        (Engine.LLAMACPP, (("--embeddings", None), ("--pooling", "mean")), "embedding"),
+        (Engine.LLAMACPP, (("--embeddings", None), ("--reranking", None)), "rerank"),
+        (Engine.VLLM, (("--runner", "generate"),), "chat"),
+        (Engine.VLLM, (("--runner", "pooling"),), "embedding"),
+        (Engine.VLLM, (("--convert", "classify"), ("--runner", "pooling")), "rerank"),
+    ],
+)
+def test_a_tenants_flags_say_what_a_model_is_for(engine: Engine, flags: tuple[engines.Flag, ...], kind: str) -> None:
+    assert engines.kind_of(engine, flags) == kind
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "template_has_tools", "can"),
+    [
+        (Engine.LLAMACPP, (), True, True),
+        (Engine.LLAMACPP, (), False, False),
+        (Engine.VLLM, (), True, False),
+        (Engine.VLLM, (("--enable-auto-tool-choice", None),), True, False),
+        (Engine.VLLM, (("--enable-auto-tool-choice", None), ("--tool-call-parser", "hermes")), True, True),
+        (Engine.VLLM, (("--enable-auto-tool-choice", None), ("--tool-call-parser", "hermes")), False, False),
+    ],
+)
+def test_tools_need_a_template_with_a_place_for_them_and_vllm_a_parser(
+    engine: Engine, flags: tuple[engines.Flag, ...], template_has_tools: bool, can: bool
+) -> None:
+    assert engines.calls_tools(engine, flags, template_has_tools=template_has_tools) == can
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "slots"),
+    [
+        (Engine.LLAMACPP, (), 4),
+        (Engine.LLAMACPP, (("--parallel", "7"),), 7),
+        (Engine.VLLM, (), 4),
+        (Engine.VLLM, (("--max-num-seqs", "16"),), 16),
+    ],
+)
+def test_the_places_of_a_runner_are_read_from_how_it_was_started(
+    engine: Engine, flags: tuple[tuple[str, str], ...], slots: int
+) -> None:
+    settings = dataclasses.replace(SETTINGS, flags=flags)
+
+    argv = engines.command(engine, paths=LLAMA_PATHS, settings=settings).argv
+
+    assert engines.slots(argv) == slots == engines.parallel(engine, flags, default=4)
 
 
 def test_more_parallel_requests_get_more_context_in_all() -> None:

@@ -113,6 +113,20 @@ def test_an_embedding_model_is_ready_when_one_vector_came_back(
     assert (result.is_ok, result.reason) == (is_ok, reason)
 
 
+@pytest.mark.parametrize(
+    ("document", "is_ok", "reason"),
+    [
+        ({"results": [{"index": 0, "relevance_score": -1.5}]}, True, "ready"),
+        ({"results": [{"index": 0, "relevance_score": None}]}, False, "no_token"),
+        ({"results": []}, False, "no_token"),
+    ],
+)
+def test_a_ranker_is_ready_when_one_score_came_back(serve: Serve, document: Any, is_ok: bool, reason: str) -> None:
+    result = probe.first_token(serve({"/v1/rerank": (200, document)}), "quay/llm", "rerank", timeout_seconds=5)
+
+    assert (result.is_ok, result.reason) == (is_ok, reason)
+
+
 def test_an_engine_that_never_answers_costs_a_bounded_time(short_tmp: Path) -> None:
     class Silent(socketserver.BaseRequestHandler):
         def handle(self) -> None:

@@ -72,9 +72,9 @@ class ControlPlane:
             return connection.execute(query).fetchall()  # type: ignore[arg-type]
 
 
-def replica(engine: FakeEngine, number: int = 1) -> ReplicaAddress:
+def replica(engine: FakeEngine, number: int = 1, *, slots: int = 0) -> ReplicaAddress:
     """The address of a fake engine."""
-    return ReplicaAddress(id=f"rep_{number}", socket=str(engine.path))
+    return ReplicaAddress(id=f"rep_{number}", socket=str(engine.path), slots=slots)
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ class FakeEngine:
         self.shape = shape
         self.seen: list[Seen] = []
         self.connections = 0
+        #: What it tells in the format of Prometheus.
+        self.metrics = ""
         self.go = threading.Event()
         self.go.set()
         self._loop = asyncio.new_event_loop()
@@ -84,6 +86,9 @@ class FakeEngine:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode()
                 line, *lines = head.strip().split("\r\n")
                 headers = {name.lower(): value for name, value in (each.split(": ", 1) for each in lines)}
+                if line.startswith("GET /metrics "):
+                    _whole(writer, 200, self.metrics.encode())
+                    continue
                 body = json.loads(await reader.readexactly(int(headers["content-length"])))
                 seen = Seen(path=line.split(" ")[1], headers=headers, body=body)
                 self.seen.append(seen)
@@ -135,6 +140,10 @@ class FakeEngine:
             data = [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}]
             usage = {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}
             _whole(writer, 200, json.dumps({"object": "list", "data": data, "model": "m", "usage": usage}).encode())
+            return True
+        native = _native(seen.path, seen.body, self.shape)
+        if native is not None:
+            _whole(writer, 200, json.dumps(native).encode())
             return True
         if not seen.body.get("stream"):
             _whole(writer, 200, self._whole_answer(seen, words, fault))
@@ -289,6 +298,28 @@ def _script(body: dict[str, Any]) -> dict[str, Any]:
     except (TypeError, ValueError):
         return {}
     return script if isinstance(script, dict) else {}
+
+
+def _native(path: str, body: dict[str, Any], shape: str) -> dict[str, Any] | None:
+    """Ranking, counting and tokens (one a character), as each engine writes them."""
+    match path:
+        case "/v1/rerank":
+            results = [{"index": index, "relevance_score": index / 2} for index in range(len(body["documents"]))]
+            return {"results": results, "usage": {"prompt_tokens": PROMPT_TOKENS, "total_tokens": PROMPT_TOKENS}}
+        case "/v1/chat/completions/input_tokens" if shape == "llamacpp":
+            return {"input_tokens": PROMPT_TOKENS, "object": "response.input_tokens"}
+        case "/tokenize" if "messages" in body:
+            return {"count": PROMPT_TOKENS, "max_model_len": 4096, "tokens": [1] * PROMPT_TOKENS}
+        case "/tokenize" if shape == "llamacpp":
+            return {"tokens": [ord(character) for character in body["content"]]}
+        case "/tokenize":
+            tokens = [ord(character) for character in body["prompt"]]
+            return {"count": len(tokens), "max_model_len": 4096, "tokens": tokens, "token_strs": None}
+        case "/detokenize":
+            text = "".join(chr(token) for token in body["tokens"])
+            return {"content": text} if shape == "llamacpp" else {"prompt": text}
+        case _:
+            return None
 
 
 def _whole(writer: asyncio.StreamWriter, status: int, content: bytes) -> None:

@@ -20,14 +20,7 @@ class GatewayProcess:
     def __init__(self, *, database_url: str, directory: Path, **settings: str) -> None:
         self.journal_dir = directory / "journal"
         self.log_path = directory / "gateway.log"
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": "platform",
-            "DATABASE_URL": database_url,
-            "MOORAGE_JOURNAL_DIR": str(self.journal_dir),
-            "MOORAGE_GATEWAY_PORT": "0",
-            **settings,
-        }
+        environment = _environment(database_url, self.journal_dir, settings)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "moorage.gateway"],
             cwd=Path(__file__).parents[2],
@@ -49,6 +42,20 @@ class GatewayProcess:
         self.port = int(words["port"])
         self.boot = words["boot"]
         self.url = f"http://127.0.0.1:{self.port}"
+
+    @staticmethod
+    def refused(*, database_url: str, directory: Path, **settings: str) -> str:
+        """What a gateway says that does not start."""
+        done = subprocess.run(
+            [sys.executable, "-m", "moorage.gateway"],
+            cwd=Path(__file__).parents[2],
+            env=_environment(database_url, directory / "journal", settings),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert done.returncode == 1, done.stderr
+        return done.stderr
 
     def _copy_log(self) -> None:
         assert self.process.stdout is not None
@@ -111,6 +118,18 @@ class GatewayProcess:
         found = wait_until(self.events, seconds=10, what="a usage event")
         assert len(found) == 1
         return found[0]
+
+
+def _environment(database_url: str, journal_dir: Path, settings: dict[str, str]) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": "platform",
+        "DATABASE_URL": database_url,
+        "MOORAGE_JOURNAL_DIR": str(journal_dir),
+        "MOORAGE_GATEWAY_PORT": "0",
+        "MOORAGE_GATEWAY_SECRET": "a secret of the tests alone",
+        **settings,
+    }
 
 
 def journal_records(directory: Path) -> list[journal.Record]:

@@ -167,3 +167,43 @@ def test_space_is_taken_in_advance_and_given_back_at_the_end(tmp_path: Path) -> 
     sizes.append(next(tmp_path.glob("*.journal")).stat().st_size)
 
     assert sizes == [100_000, len(journal.MAGIC)]
+
+
+async def _sync_threads(directory: Path, *, others: int) -> set[str]:
+    """The names of the threads that synced when one request of ``others + 1`` was closed on a quick disk."""
+    disk, names = Disk(), set[str]()
+
+    def sync(descriptor: int) -> None:
+        names.add(threading.current_thread().name)
+        disk.sync(descriptor)
+
+    made = JournalWriter(
+        directory=directory,
+        boot_id="gw_1",
+        segment_bytes=100_000,
+        loop=asyncio.get_running_loop(),
+        metrics=JournalMetrics(),
+        sync=sync,
+    )
+    made.start()
+    done: list[bool] = []
+    for number in range(40):
+        made.open(event(f"req_{number}"), lambda _: None)
+        made.close(event(f"req_{number}"), done.append)
+        await until(lambda number=number: len(done) == number + 1)  # type: ignore[misc]
+    for number in range(others):
+        made.open(event(f"other_{number}"), lambda _: None)
+    names.clear()
+    made.open(event("req_last"), lambda _: None)
+    made.close(event("req_last"), done.append)
+    await until(lambda: len(done) == 41)
+    made.stop()
+    return names - {"MainThread"} if others else names
+
+
+def test_a_quick_disk_is_waited_for_when_nobody_else_is_served(tmp_path: Path) -> None:
+    alone = asyncio.run(_sync_threads(tmp_path / "alone", others=0))
+    in_company = asyncio.run(_sync_threads(tmp_path / "company", others=1))
+
+    assert "MainThread" in alone
+    assert in_company == {"journal-sync"}

@@ -53,13 +53,34 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     ),
     "transfer-encoding gzip": (CHAT + JSON + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
     "transfer-encoding identity": (CHAT + JSON + b"Transfer-Encoding: identity\r\n\r\n", 400),
+    "transfer-encoding chunked, chunked": (CHAT + JSON + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
+    "transfer-encoding behind a vertical tab": (
+        CHAT + JSON + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
+    "transfer-encoding xchunked": (CHAT + JSON + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
+    "a space before the colon of transfer-encoding": (
+        CHAT + JSON + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+        400,
+    ),
     "content-length twice, the same": (CHAT + JSON + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", 400),
     "content-length with a sign": (CHAT + JSON + b"Content-Length: +2\r\n\r\n{}", 400),
+    "content-length in hexadecimal": (CHAT + JSON + b"Content-Length: 0x2\r\n\r\n{}", 400),
+    "content-length as a list": (CHAT + JSON + b"Content-Length: 2, 2\r\n\r\n{}", 400),
+    "content-length with a space in it": (CHAT + JSON + b"Content-Length: 1 0\r\n\r\n{}", 400),
+    "content-length without a number": (CHAT + JSON + b"Content-Length: \r\n\r\n{}", 400),
+    "content-length beyond all numbers": (CHAT + JSON + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n{}", 400),
+    "content-length of full-width digits": (CHAT + JSON + "Content-Length: ２\r\n\r\n{}".encode(), 400),
     "bare line feeds": ((GET + HOST + b"\r\n").replace(b"\r\n", b"\n"), 400),
     "one bare line feed": (GET + b"Host: gateway\nX-Other: b\r\n\r\n", 400),
     "an unfinished head with a bare line feed": (GET + b"Host: gateway\n", 400),
     "a folded header": (GET + HOST + b"X-Long: a\r\n b\r\n\r\n", 400),
     "a space before the colon": (GET + b"Host : gateway\r\n\r\n", 400),
+    "a folded first header": (GET + b" " + HOST + b"\r\n", 400),
+    "a carriage return in a header": (GET + HOST + b"X-Other: a\rb\r\n\r\n", 400),
+    "a header without a name": (GET + HOST + b": a\r\n\r\n", 400),
+    "a header without a colon": (GET + HOST + b"X-Other\r\n\r\n", 400),
+    "a space in a header's name": (GET + HOST + b"X Other: a\r\n\r\n", 400),
     "host twice": (GET + HOST + HOST + b"\r\n", 400),
     "no host": (GET + b"\r\n", 400),
     "HTTP/1.0 with transfer-encoding": (
@@ -68,6 +89,11 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     ),
     "a malformed chunk": (CHAT + JSON + KEY + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 401),
     "HTTP/0.9": (b"GET /-/healthz HTTP/0.9\r\n\r\n", 400),
+    "HTTP/1.2": (b"GET /-/healthz HTTP/1.2\r\n" + HOST + b"\r\n", 400),
+    "HTTP/1.1 and more": (b"GET /-/healthz HTTP/1.1 x\r\n" + HOST + b"\r\n", 400),
+    "two spaces in the request line": (b"GET  /-/healthz HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a tab in the request line": (b"GET\t/-/healthz HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a method in small letters": (b"get /-/healthz HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     "no HTTP at all": (b"\x16\x03\x01\x02\x00\x01\x00\x01\r\n\r\n", 400),
     "nothing but empty lines": (b"\r\n\r\n", 400),
@@ -76,6 +102,7 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "a header with an underscore": (GET + HOST + b"X_Tenant: other\r\nX-Tenant: mine\r\n\r\n", 400),
     "authorization twice": (b"GET /v1/models HTTP/1.1\r\n" + HOST + KEY + KEY + b"\r\n", 400),
     "content-type twice": (CHAT + JSON + JSON + b"Content-Length: 2\r\n\r\n{}", 400),
+    "idempotency-key twice": (CHAT + JSON + 2 * b"Idempotency-Key: a\r\n" + b"Content-Length: 2\r\n\r\n{}", 400),
     "names that differ in case": (GET + HOST + b"hOST: other\r\n\r\n", 400),
     "upgrade to h2c": (GET + HOST + b"Connection: Upgrade\r\nUpgrade: h2c\r\n\r\n", 400),
     "websocket": (
@@ -87,6 +114,11 @@ REFUSED: dict[str, tuple[bytes, int]] = {
     "connection names content-length": (GET + HOST + b"Connection: content-length\r\n\r\n", 400),
     "method override": (GET + HOST + b"X-HTTP-Method-Override: DELETE\r\n\r\n", 400),
     "an absolute target": (b"GET http://gateway/-/healthz HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "an absolute target of another host": (b"GET http://other/-/healthz HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "an authority as the target": (b"GET gateway:80 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a star as the target": (b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a fragment": (b"GET /-/healthz#x HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "letters beyond ASCII in the target": (b"GET /-/health\xc3\xa9 HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "encoded dots and slashes": (b"GET /v1/..%2f..%2fadmin HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "encoded dots in a model": (b"GET /v1/models/%2e%2e%2fadmin HTTP/1.1\r\n" + HOST + b"\r\n", 400),
     "dots": (b"GET /v1/../-/metrics HTTP/1.1\r\n" + HOST + b"\r\n", 400),
@@ -101,6 +133,12 @@ REFUSED: dict[str, tuple[bytes, int]] = {
         b"GET /v1/models HTTP/1.1\r\n" + HOST + b"Authorization: Bearer  mk_live_" + b"a" * 39 + b"\r\n\r\n",
         401,
     ),
+    "a key behind a tab": (b"GET /v1/models HTTP/1.1\r\n" + HOST + KEY.replace(b"Bearer ", b"Bearer\t") + b"\r\n", 401),
+    "a key behind a no-break space": (
+        b"GET /v1/models HTTP/1.1\r\n" + HOST + KEY.replace(b"Bearer ", b"Bearer\xc2\xa0") + b"\r\n",
+        401,
+    ),
+    "a key without a scheme": (b"GET /v1/models HTTP/1.1\r\n" + HOST + KEY.replace(b"Bearer ", b"") + b"\r\n", 401),
     "a key of full-width letters": (
         b"GET /v1/models HTTP/1.1\r\n" + HOST + "Authorization: Bearer mk_live_ａ".encode() + b"\r\n\r\n",
         401,
@@ -123,6 +161,22 @@ def test_what_two_readers_could_read_differently_is_refused_once_and_for_all(doo
     assert ids.is_id(error["request_id"], "req")
     assert f"X-Request-Id: {error['request_id']}".encode() in head
     assert b"access-control" not in head.lower()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"X-Forwarded-For: 10.0.0.1, 10.0.0.2, unknown\r\nX-Forwarded-Host: other\r\n",
+        b"Range: bytes=0-1\r\n",
+        b"Cookie: a=b\r\nCookie: c=d\r\n",
+        b"Traceparent: 00-0-0-0\r\nTraceparent: x\r\n",
+    ],
+)
+def test_headers_that_mean_nothing_here_change_nothing(door: GatewayProcess, header: bytes) -> None:
+    answer = door.exchange(GET + HOST + header + b"\r\n")
+
+    assert statuses(answer) == [200]
+    assert answer.endswith(b"\r\n\r\nok\n")
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(door: GatewayProcess) -> None:

@@ -154,7 +154,7 @@ def compose(operator: dict[str, str]) -> dict[str, str]:
         home=Home(path=Path("/srv/m")),
         root=ROOT,
         ports=Ports(console=8400, gateway=8401),
-        secrets=secrets.Secrets(secret_key="k", postgres_password="p", valkey_password="v"),
+        secrets=secrets.Secrets(secret_key="k", postgres_password="p", valkey_password="v", gateway_secret="g"),
         runtime=Runtime(name="docker", environment={"DOCKER_HOST": "unix:///x"}),
         database_url="postgresql://",
         broker_url="redis://",
@@ -168,6 +168,22 @@ def test_processes_get_what_the_operator_set_and_nothing_else_of_theirs() -> Non
     assert composed["STRIPE_API_KEY"] == "sk"
     assert composed["MOORAGE_CONSOLE_URL"] == "https://moorage.example"
     assert "HISTFILE" not in composed
+
+
+def test_a_gateway_with_a_certificate_is_reached_over_https() -> None:
+    composed = compose({"MOORAGE_GATEWAY_TLS_CERTIFICATE": "/c.pem", "MOORAGE_GATEWAY_TLS_KEY": "/k.pem"})
+    programs = platform_programs(
+        python="python",
+        ports=Ports(console=8400, gateway=8401),
+        run_directory="/run",
+        answers=lambda url: url == "https://127.0.0.1:8401/-/healthz",
+        gateway_scheme="https",
+    )
+
+    assert composed["MOORAGE_GATEWAY_URL"] == "https://127.0.0.1:8401"
+    (gateway,) = (program for program in programs if program.name == "gateway")
+    assert gateway.is_ready is not None
+    assert gateway.is_ready()
 
 
 def test_the_platforms_settings_accept_the_composed_environment() -> None:
@@ -263,6 +279,26 @@ def test_the_gateway_is_the_last_to_start_and_so_the_first_to_stop() -> None:
     assert programs[-1].name == "gateway"
     assert programs[-1].is_ready is not None and programs[-1].is_ready()
     assert urllib.parse.urlsplit(asked[0]).port == 2
+
+
+def test_gateway_workers_share_the_port() -> None:
+    programs = platform_programs(
+        python="python",
+        ports=Ports(console=1, gateway=2),
+        run_directory="/run",
+        answers=lambda _url: True,
+        gateway_workers=3,
+    )
+
+    assert [program.name for program in programs[-3:]] == ["gateway", "gateway-2", "gateway-3"]
+    assert compose({"MOORAGE_GATEWAY_WORKERS": "3"})["MOORAGE_GATEWAY_REUSE_PORT"] == "1"
+    assert "MOORAGE_GATEWAY_REUSE_PORT" not in compose({})
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1000"])
+def test_a_number_of_gateway_workers_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(InstanceError, match="MOORAGE_GATEWAY_WORKERS must be a whole number"):
+        compose({"MOORAGE_GATEWAY_WORKERS": text})
 
 
 # --- what a person sees ----------------------------------------------------------------------------------------------

@@ -25,6 +25,15 @@ def test_an_id_is_read_back_as_it_was_written(value: int) -> None:
     assert ids.decode(ids.encode(value)) == value
 
 
+def test_ids_of_a_series_are_ids_and_never_the_same_and_in_order() -> None:
+    series = ids.Series("req")
+
+    made = [series.new() for _ in range(20_000)]
+
+    assert made == sorted(set(made))
+    assert all(ids.is_id(each, "req") for each in made[:100])
+
+
 @pytest.mark.parametrize("text", ["", "0" * 25, "0" * 27, "i" * 26, "z" * 26, "O" * 26])
 def test_what_is_no_id_is_refused(text: str) -> None:
     assert not ids.is_id(f"dep_{text}", "dep")

@@ -3,6 +3,7 @@
 import dataclasses
 import fcntl
 import os
+import zlib
 from pathlib import Path
 
 import msgspec
@@ -101,10 +102,10 @@ class Boot:
         """The newest segment."""
         return self.directory / f"{self.id}-{self.number:06d}.journal"
 
-    def rotate(self, *records: journal.Record, size: int = 1 << 16) -> Path:
+    def rotate(self, *records: journal.Record, size: int = 1 << 16, magic: bytes = journal.MAGIC) -> Path:
         """A new segment with ``records``, and zeros behind them."""
         self.number += 1
-        content = journal.MAGIC + b"".join(journal.encode(record) for record in records)
+        content = magic + b"".join(journal.encode(record) for record in records)
         self.path.write_bytes(content.ljust(size, b"\0"))
         self._end = len(content)
         return self.path
@@ -112,6 +113,11 @@ class Boot:
     def append(self, *records: journal.Record) -> None:
         """Writes ``records`` behind the others of the newest segment."""
         self.append_bytes(b"".join(journal.encode(record) for record in records))
+
+    def append_payload(self, kind: int, payload: bytes) -> None:
+        """Writes a record with whatever payload, and the right checksum."""
+        checksum = zlib.crc32(payload, zlib.crc32(bytes((kind,))))
+        self.append_bytes(journal.HEAD.pack(len(payload), checksum, kind) + payload)
 
     def append_bytes(self, content: bytes) -> None:
         """Writes ``content`` behind the records of the newest segment."""

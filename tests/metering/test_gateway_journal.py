@@ -9,6 +9,7 @@ from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.metrics import JournalMetrics
 from moorage.metering.models import UsageEvent
 from moorage.metering.shipper import Shipper
+from moorage.wire import journal
 from moorage.wire.records import UsageEvent as Event
 from tests.metering.journals import event, opened, progress
 
@@ -34,7 +35,8 @@ async def _serve(writer: JournalWriter, requests: list[Event], live: list[Event]
         writer.close(one, lambda _, durable=durable: durable.set())
         await durable.wait()
         if number % 50 == 0:
-            writer.checkpoint()
+            streams = tuple(progress(one, 3) for one in live)
+            writer.checkpoint(journal.encode(journal.Checkpoint(streams=streams)))
             await asyncio.sleep(0)
             await asyncio.to_thread(_ship, shipper)
 

@@ -4,12 +4,13 @@ import datetime as dt
 import threading
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 from django.db import connection
 
 from moorage.kernel import clock
-from moorage.metering import queries
+from moorage.metering import queries, usage_table
 from moorage.metering.models import JournalSegment, UsageEvent
 from moorage.metering.shipper import Shipper
 from moorage.wire import journal
@@ -61,6 +62,121 @@ def test_the_same_close_in_two_segments_is_one_event(db: None, boot: Boot, shipp
     shipped = shipper.ship()
 
     assert shipped == 1
+
+
+def test_a_batch_with_one_known_event_ships_the_others(db: None, boot: Boot, shipper: Shipper) -> None:
+    known, fresh = event(), [event() for _ in range(5)]
+    usage_table.put([known])
+    boot.rotate(*(journal.Close(event=one) for one in (*fresh[:3], known, *fresh[3:], fresh[0])))
+
+    shipped = shipper.ship()
+
+    assert shipped == 5
+    assert UsageEvent.objects.count() == 6
+
+
+def test_a_segment_of_the_last_version_is_shipped_beside_one_of_this(db: None, boot: Boot, shipper: Shipper) -> None:
+    old, lost, new = event(), event(), event()
+    boot.rotate(magic=b"MOORAGEJ\x01\0\0\0")
+    for kind, one in ((journal.OPEN, old), (journal.OPEN, lost), (journal.CLOSE, old)):
+        members = {name: getattr(one, name) for name in one.__struct_fields__ if name != "is_disputed"}
+        boot.append_payload(kind, msgspec.msgpack.encode({"event": members}))
+    boot.rotate(journal.Close(event=new))
+    boot.die()
+
+    shipper.ship()
+
+    shipped = dict(UsageEvent.objects.values_list("request_id", "outcome"))
+    assert shipped == {old.request_id: "completed", lost.request_id: "gateway_lost", new.request_id: "completed"}
+    assert list(boot.directory.iterdir()) == []
+
+
+def test_a_boot_that_writes_a_newer_version_is_left_alone_and_the_month_is_not_called_complete(
+    db: None, boot: Boot, shipper: Shipper, caplog: pytest.LogCaptureFixture
+) -> None:
+    newer = boot.rotate(journal.Close(event=event()), magic=b"MOORAGEJ\x09\0\0\0")
+    boot.die()
+    closed = event()
+    other = Boot(directory=boot.directory, id="boot2").start()
+    other.rotate(opened(closed), journal.Close(event=closed))
+
+    shipped = shipper.ship()
+    shipper.ship()
+
+    assert shipped == 1
+    assert newer.exists() and (boot.directory / "boot1.lock").exists()
+    assert queries.shipped_until() is None
+    errors = [record.message.split(":")[0] for record in caplog.records if record.levelname == "ERROR"]
+    assert errors == ["journal_is_newer boot=boot1"]
+
+
+def test_a_record_that_nobody_understands_costs_no_other_its_place(db: None, boot: Boot, shipper: Shipper) -> None:
+    before, after = event(), event()
+    path = boot.rotate(opened(before), journal.Close(event=before))
+    boot.append_payload(journal.CLOSE, b"\xc1 this is no event")
+    boot.append_payload(journal.CHECKPOINT, b"")
+    boot.append(opened(after), journal.Close(event=after))
+    boot.rotate()
+
+    shipped = shipper.ship()
+
+    assert shipped == 2
+    assert path.with_name(path.name + ".damaged").exists()
+
+
+def test_a_word_that_only_the_next_version_knows_is_shipped(db: None, boot: Boot, shipper: Shipper) -> None:
+    closed = event(outcome="moved_elsewhere")
+    boot.rotate(opened(closed), journal.Close(event=closed))
+
+    shipper.ship()
+
+    assert UsageEvent.objects.get(pk=closed.request_id).outcome == "moved_elsewhere"
+
+
+def test_an_event_says_which_boot_metered_it_and_whether_it_is_disputed(db: None, boot: Boot, shipper: Shipper) -> None:
+    plain, disputed = event(), event(is_disputed=True)
+    boot.rotate(journal.Close(event=plain), journal.Close(event=disputed))
+
+    shipper.ship()
+
+    found = dict(UsageEvent.objects.values_list("request_id", "is_disputed"))
+    assert found == {plain.request_id: False, disputed.request_id: True}
+    assert set(UsageEvent.objects.values_list("boot_id", flat=True)) == {"boot1"}
+
+
+def test_a_boot_is_called_shipped_when_it_is_dead_and_all_of_it_is_there(
+    db: None, boot: Boot, shipper: Shipper
+) -> None:
+    boot.rotate(opened(event()))
+    shipper.ship()
+    assert not queries.is_boot_shipped("boot1")
+
+    boot.die()
+    shipper.ship()
+
+    assert queries.is_boot_shipped("boot1")
+    assert UsageEvent.objects.count() == 1
+
+
+def test_a_boot_that_died_before_its_first_segment_leaves_nothing(db: None, boot: Boot, shipper: Shipper) -> None:
+    boot.die()
+
+    shipper.ship()
+
+    assert list(boot.directory.iterdir()) == []
+    assert queries.is_boot_shipped("boot1")
+
+
+def test_a_segment_with_nothing_but_garbage_behind_its_head_is_set_aside(
+    db: None, boot: Boot, shipper: Shipper
+) -> None:
+    path = boot.rotate()
+    boot.append_bytes(b"\x20\0\0\0" + b"garbage" * 20)
+    boot.die()
+
+    shipper.ship()
+
+    assert path.with_name(path.name + ".damaged").exists()
 
 
 def test_a_restarted_shipper_repeats_nothing(db: None, boot: Boot, shipper: Shipper) -> None:
@@ -157,6 +273,21 @@ def test_a_torn_tail_ends_the_segment_and_is_no_damage(db: None, boot: Boot, shi
     boot.rotate(opened(closed), journal.Close(event=closed))
     boot.append_bytes(journal.encode(journal.Close(event=torn))[:cut])
     boot.truncate()
+    boot.die()
+
+    shipped = shipper.ship()
+
+    assert shipped == 1
+    assert list(boot.directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("cut", [1, 8, 9, 40, -1])
+def test_a_write_that_was_cut_short_with_zeros_behind_it_is_no_damage(
+    db: None, boot: Boot, shipper: Shipper, cut: int
+) -> None:
+    closed, torn = event(), event()
+    boot.rotate(opened(closed), journal.Close(event=closed))
+    boot.append_bytes(journal.encode(journal.Close(event=torn))[:cut])
     boot.die()
 
     shipped = shipper.ship()

@@ -9,15 +9,17 @@ from typing import Final
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import Q
 
 from moorage.accounts import audit
+from moorage.accounts import limits as accounts_limits
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.errors import EmailTaken, InvalidAccount, LastOwner, RoleTooLow, SlugTaken
 from moorage.accounts.models import ApiKey, Membership, Organization, Role, Scope, Standing, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
+from moorage.wire.limits import NO_LIMITS, Limits
 
 _USE_RESOLUTION: Final = dt.timedelta(minutes=1)
 
@@ -91,9 +93,15 @@ def create_key(
     scopes: Iterable[Scope],
     by: Actor,
     served_names: Sequence[str] = (),
+    networks: Sequence[str] = (),
+    limits: Limits = NO_LIMITS,
     expires_at: dt.datetime | None = None,
 ) -> NewKey:
-    """A new API key of ``organization``; ``served_names`` limits it to these served names (empty: all)."""
+    """A new API key of ``organization``. ``served_names`` limits it to these served names and ``networks`` to callers
+    in these networks at the gateway (empty: all); ``limits`` is what it may use.
+
+    Raises InvalidAccount.
+    """
     wanted = sorted({Scope(scope) for scope in scopes})
     if not wanted:
         raise InvalidAccount("Choose at least one scope: inference or manage.", param="scopes")
@@ -107,6 +115,7 @@ def create_key(
         sha256=secret.sha256,
         scopes=[str(scope) for scope in wanted],
         served_names=list(served_names),
+        networks=accounts_limits.check_networks(networks),
         created_by=by.label[:80],
         expires_at=expires_at,
     )
@@ -115,8 +124,9 @@ def create_key(
         by=by,
         action="key.created",
         subject=key.id,
-        detail={"name": key.name, "shown": key.shown, "scopes": key.scopes},
+        detail={"name": key.name, "shown": key.shown, "scopes": key.scopes, "networks": key.networks},
     )
+    accounts_limits.set_limits(organization=organization, subject=key.id, limits=limits, by=by)
     return NewKey(key=key, secret=secret.text)
 
 
@@ -130,11 +140,13 @@ def note_use(key: ApiKey) -> None:
 
 def note_uses(uses: Mapping[str, dt.datetime]) -> None:
     """The same for many keys at once: key id to the time of its last use. What is not news is not written."""
-    known = ApiKey.objects.filter(pk__in=list(uses)).values_list("pk", "last_used_at")
-    for key_id, last_used_at in known:
-        at = uses[key_id]
-        if last_used_at is None or last_used_at <= at - _USE_RESOLUTION:
-            ApiKey.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=at), pk=key_id).update(last_used_at=at)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE api_key SET last_used_at = uses.at FROM unnest(%s::text[], %s::timestamptz[]) AS uses(id, at)"
+            " WHERE api_key.id = uses.id"
+            " AND (api_key.last_used_at IS NULL OR api_key.last_used_at <= uses.at - %s * interval '1 second')",
+            [list(uses), list(uses.values()), _USE_RESOLUTION.total_seconds()],
+        )
 
 
 @transaction.atomic

@@ -131,6 +131,7 @@ KEY: Final = {
     "shown": "mk_live_4fT9aQ",
     "scopes": ["inference"],
     "served_names": [],
+    "networks": [],
     "created_at": _AT,
     "created_by": "alice@example.com",
     "expires_at": None,
@@ -138,6 +139,36 @@ KEY: Final = {
     "last_used_at": None,
 }
 NEW_KEY: Final = {**KEY, "secret": "mk_live_ (and 39 characters, shown this once)"}
+LIMITS: Final = {
+    "limits": {
+        "requests_per_minute": 600,
+        "tokens_per_minute": None,
+        "concurrent_requests": None,
+        "tokens_per_day": None,
+        "tokens_per_month": None,
+        "money_per_day": None,
+        "money_per_month": "50.00",
+    },
+    "uses": [
+        {
+            "name": "requests_per_minute",
+            "limit": "600",
+            "used": "12",
+            "set_aside": "50",
+            "remaining": "538",
+            "resets_at": "2026-10-01T12:01:00Z",
+        },
+        {
+            "name": "money_per_month",
+            "limit": "50.00",
+            "used": "1.25",
+            "set_aside": "0.50",
+            "remaining": "48.25",
+            "resets_at": "2026-11-01T00:00:00Z",
+        },
+    ],
+}
+KEY_LIMITS: Final = {**LIMITS, "networks": ["192.0.2.0/24"]}
 REGISTRY: Final = {"host": "ghcr.io", "username": "harbour", "created_at": _AT, "created_by": _KEY_ID}
 WHOAMI: Final = {
     "key": KEY,
@@ -184,6 +215,7 @@ REQUEST: Final = {
     "cached_tokens": 20,
     "output_tokens": 30,
     "source": "engine",
+    "is_disputed": False,
     "started_at": _AT,
     "first_token_at": _AT,
     "ended_at": _AT,

@@ -14,6 +14,7 @@ from moorage.api.doors import KeyView, OrganizationView
 from moorage.api.errors import ScopeMissing
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_keys import ApiKeySerializer, NewApiKeySerializer, NewKeyFields, WhoamiSerializer
+from moorage.api.serializers_limits import limits_from
 from moorage.kernel.errors import NotFound
 
 TAG: Final = "Keys"
@@ -74,6 +75,8 @@ class KeysView(OrganizationView):
             name=self.body["name"],
             scopes=scopes,
             served_names=self.body["served_names"],
+            networks=self.body["networks"],
+            limits=limits_from(self.body["limits"]),
             expires_at=self.body["expires_at"],
             by=self.actor,
         )

@@ -6,11 +6,12 @@ from rest_framework import serializers
 
 from moorage.accounts.models import ApiKey, Organization, Scope, Standing
 from moorage.api.fields import Fields
+from moorage.api.serializers_limits import LimitFields, NetworkFields
 from moorage.artifacts.models import RegistryCredential
 from moorage.kernel import clock
 
 
-class NewKeyFields(Fields):
+class NewKeyFields(NetworkFields):
     """What a new key is to be."""
 
     name = serializers.CharField(max_length=80, help_text="So that you can tell it from others.")
@@ -27,6 +28,7 @@ class NewKeyFields(Fields):
         help_text="Limits the key to these models; empty: all of the organization.",
     )
     expires_at = serializers.DateTimeField(default=None, allow_null=True, help_text="Null: never.")
+    limits = LimitFields(default=dict, help_text="What the key may use; left out: no limits of its own.")
 
     def validate_expires_at(self, value: Any) -> Any:
         """A key that has expired already is a mistake."""
@@ -43,6 +45,7 @@ class ApiKeySerializer(serializers.Serializer[ApiKey]):
     shown = serializers.CharField(help_text="The secret's first characters, to tell keys apart.")
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
     served_names = serializers.ListField(child=serializers.CharField())
+    networks = serializers.ListField(child=serializers.CharField())
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)

@@ -84,6 +84,9 @@ class RequestSerializer(serializers.Serializer[UsageEvent]):
     source = serializers.CharField(  # type: ignore[assignment]
         help_text="Who counted: `engine`, `engine_running`, `gateway`, `none`."
     )
+    is_disputed = serializers.BooleanField(
+        help_text="The engine claimed another count than the gateway saw; the lower one is charged."
+    )
     started_at = serializers.DateTimeField()
     first_token_at = serializers.DateTimeField(allow_null=True)
     ended_at = serializers.DateTimeField(help_text="Decides the month.")

@@ -33,6 +33,7 @@ class ModelFacts:
     projector_bytes: int
     file_bytes: int
     chat_template_digest: str  # "" without a template; the template itself is never kept or rendered
+    template_has_tools: bool = True  # it has a place for tools; facts that were read before this was asked say yes
 
     def to_json(self) -> dict[str, str | int]:
         """The same as a flat JSON object."""
@@ -41,4 +42,4 @@ class ModelFacts:
     @classmethod
     def from_json(cls, stored: dict[str, str | int]) -> "ModelFacts":
         """Read what `to_json` wrote; keys of later versions are ignored."""
-        return cls(**{field.name: stored[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+        return cls(**{field.name: stored[field.name] for field in fields(cls) if field.name in stored})  # type: ignore[arg-type]

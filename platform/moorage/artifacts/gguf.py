@@ -63,6 +63,7 @@ class GgufHeader:
     values: Mapping[str, Scalar | tuple[int | float, ...]]
     token_count: int
     chat_template_digest: str
+    template_has_tools: bool
     tensors: tuple[Tensor, ...]
     file_bytes: int
 
@@ -114,6 +115,7 @@ def read_gguf(chunks: Iterator[bytes], *, size_bytes: int) -> GgufHeader:
         values=values.kept,
         token_count=values.token_count,
         chat_template_digest=values.template_digest,
+        template_has_tools=values.template_has_tools,
         tensors=tensors,
         file_bytes=size_bytes,
     )
@@ -137,6 +139,7 @@ class _KeyValues:
         self.kept: dict[str, Scalar | tuple[int | float, ...]] = {}
         self.token_count = 0
         self.template_digest = ""
+        self.template_has_tools = False
         self._seen: set[str] = set()
         self._strings = 0
 
@@ -170,6 +173,8 @@ class _KeyValues:
             raise HeaderRefused(f"The chat template has {length} bytes; {MAX_TEMPLATE_BYTES} are the most.")
         raw = cursor.take(length)
         text = _utf8(raw, key)
+        # A template for tools may stand beside the usual one: tokenizer.chat_template.tool_use.
+        self.template_has_tools = self.template_has_tools or (is_template and b"tools" in raw)
         if key == TEMPLATE_KEY:
             self.template_digest = "sha256:" + hashlib.sha256(raw).hexdigest()
         elif not is_template and length <= MAX_KEPT_STRING_BYTES:

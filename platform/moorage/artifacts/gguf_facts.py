@@ -57,6 +57,7 @@ def facts_of(shards: Sequence[GgufHeader], projector: GgufHeader | None = None) 
         projector_bytes=projector.tensor_bytes if projector else 0,
         file_bytes=sum(shard.file_bytes for shard in shards) + (projector.file_bytes if projector else 0),
         chat_template_digest=first.chat_template_digest,
+        template_has_tools=first.template_has_tools,
     )
 
 

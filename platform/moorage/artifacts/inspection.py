@@ -40,7 +40,13 @@ def inspect(manifest: ArtifactManifest, open_layer: OpenLayer) -> ModelFacts:
     config = files.parsed.get(safetensors_facts.CONFIG)
     if config is None:
         raise HeaderRefused("A safetensors model needs a config.json beside its weights. Package it with one.")
-    return safetensors_facts.facts_of(headers, config, files.parsed.get(safetensors_facts.INDEX), files.template_digest)
+    return safetensors_facts.facts_of(
+        headers,
+        config,
+        files.parsed.get(safetensors_facts.INDEX),
+        files.template_digest,
+        template_has_tools=files.template_has_tools,
+    )
 
 
 class _SmallFiles:
@@ -49,6 +55,7 @@ class _SmallFiles:
     def __init__(self) -> None:
         self.parsed: dict[str, dict[str, object]] = {}
         self.template_digest = ""
+        self.template_has_tools = False
         self.paths: list[str] = []
 
     def wants(self, path: str) -> int:
@@ -63,7 +70,7 @@ class _SmallFiles:
     def learn(self, path: str, content: bytes) -> None:
         name = path.rpartition("/")[2]
         if name.endswith(".jinja"):
-            self.template_digest = sha256_digest(content)
+            self._template(content)
             return
         parsed = strict_json.parse(content, what=path)
         if name in neighbours.CHECKED_CONFIGS:
@@ -73,7 +80,11 @@ class _SmallFiles:
         if isinstance(template, str) and not self.template_digest:
             if len(template.encode()) > MAX_TEMPLATE_BYTES:
                 raise HeaderRefused(f"The chat template in {path} is larger than {MAX_TEMPLATE_BYTES} bytes.")
-            self.template_digest = sha256_digest(template.encode())
+            self._template(template.encode())
+
+    def _template(self, content: bytes) -> None:
+        self.template_digest = sha256_digest(content)
+        self.template_has_tools = b"tools" in content
 
 
 def _small_files(manifest: ArtifactManifest, open_layer: OpenLayer) -> _SmallFiles:

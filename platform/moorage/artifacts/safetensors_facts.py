@@ -27,6 +27,7 @@ def facts_of(
     config: Mapping[str, object],
     index: Mapping[str, object] | None = None,
     chat_template_digest: str = "",
+    template_has_tools: bool = False,
 ) -> ModelFacts:
     """The facts of a whole model; `files` by path. Raises HeaderRefused or UnsupportedArtifact."""
     tensors = [tensor for header in files.values() for tensor in header.tensors]
@@ -69,6 +70,7 @@ def facts_of(
         projector_bytes=0,
         file_bytes=sum(header.file_bytes for header in files.values()),
         chat_template_digest=chat_template_digest,
+        template_has_tools=template_has_tools,
     )
 
 

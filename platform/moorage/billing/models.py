@@ -151,7 +151,12 @@ class UnratedUsage(models.Model):
         db_table = "unrated_usage"
         indexes = [
             models.Index(fields=["due_at"], name="unrated_usage_due"),
-            models.Index(fields=["organization_id", "ended_at"], name="unrated_usage_by_organization"),
+            # What has no price is asked for by organization; what only waits its turn is not, and pays for no index.
+            models.Index(
+                fields=["organization_id", "ended_at"],
+                condition=~models.Q(unpriced_meter=""),
+                name="unrated_usage_unpriced",
+            ),
         ]
 
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from moorage.billing.errors import InvalidPrice
 from moorage.billing.models import Meter
+from moorage.kernel.patterns import matches, specificity
 
 #: Everything is charged in this currency.
 CURRENCY: Final = "USD"
@@ -43,7 +44,7 @@ class PriceBook:
         for row in rows:
             self._by_meter.setdefault(row.meter, []).append(row)
         for found in self._by_meter.values():
-            found.sort(key=lambda row: (*_specificity(row.model), row.valid_from, row.id), reverse=True)
+            found.sort(key=lambda row: (*specificity(row.model), row.valid_from, row.id), reverse=True)
         self._candidates: dict[tuple[str, str], list[PriceRow]] = {}
 
     def in_force(self, *, meter: str, served_name: str, moment: dt.datetime) -> PriceRow | None:
@@ -55,29 +56,6 @@ class PriceBook:
             rows = self._by_meter.get(meter, [])
             candidates = self._candidates[key] = [row for row in rows if matches(row.model, served_name)]
         return next((row for row in candidates if row.valid_from <= moment), None)
-
-
-def matches(pattern: str, served_name: str) -> bool:
-    """Whether ``pattern`` names ``served_name``; ``*`` stands for any run of characters, nothing else is special."""
-    if "*" not in pattern:
-        return pattern == served_name
-    first, *middle, last = pattern.split("*")
-    if not served_name.startswith(first) or len(served_name) < len(first) + len(last):
-        return False
-    if not served_name.endswith(last):
-        return False
-    position, limit = len(first), len(served_name) - len(last)
-    for part in middle:
-        found = served_name.find(part, position, limit)
-        if found < 0:
-            return False
-        position = found + len(part)
-    return True
-
-
-def _specificity(pattern: str) -> tuple[bool, int, str]:
-    """A name beats a pattern; a pattern with more letters of its own beats one with fewer; the text settles ties."""
-    return ("*" not in pattern, len(pattern.replace("*", "")), pattern)
 
 
 def parse(meter: str, text: str) -> int:

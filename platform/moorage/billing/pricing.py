@@ -9,7 +9,7 @@ from moorage.accounts.actor import MOORAGE, Actor
 from moorage.billing import locks, prices
 from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
 from moorage.billing.models import Meter, Price, RatedUsage, UnratedUsage
-from moorage.kernel import clock
+from moorage.kernel import clock, patterns
 
 #: What a new instance begins with, in USD per 1M tokens and per replica second (0.072 USD an hour).
 DEFAULTS = {
@@ -106,7 +106,7 @@ def _refuse_the_past(meter: Meter, pattern: str, moment: dt.datetime) -> None:
     if "*" not in pattern:
         rated = rated.filter(served_name=pattern)
     names = rated.order_by().values_list("served_name", flat=True).distinct()
-    if any(prices.matches(pattern, name) for name in names.iterator()):
+    if any(patterns.matches(pattern, name) for name in names.iterator()):
         raise PriceInThePast(
             f"Usage of {pattern} was already rated after {moment:%Y-%m-%d %H:%M} UTC, and rated usage is never changed."
             " Choose a later beginning.",

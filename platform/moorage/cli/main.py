@@ -1,4 +1,4 @@
-"""`moorage`: apply, plan, status, logs, rollback, pause, resume, delete, keys, usage.
+"""`moorage`: apply, plan, status, logs, rollback, pause, resume, delete, keys, limits, usage.
 
 The address and the key come from MOORAGE_API_URL and MOORAGE_API_TOKEN. Exit status: 0 done, 1 refused, 2 wrong words.
 """
@@ -73,6 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     verb("delete", _delete, "End a deployment; its usage stays.")
     keys = verb("keys", _keys, "List the API keys, or make one.", is_named=False)
     keys.add_argument("--create", metavar="NAME", help="make a key for calling endpoints; its secret is printed once")
+    limits = verb("limits", _limits, "Show limits and budgets and how they stand, or set them.", is_named=False)
+    whose = limits.add_mutually_exclusive_group()
+    whose.add_argument("--key", metavar="ID", help="of this key (default: of the whole organization)")
+    whose.add_argument("--deployment", metavar="NAME", help="of this deployment")
+    limits.add_argument(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="such as money_per_month=12.50; together these replace all limits, and a key's networks",
+    )
+    limits.add_argument("--network", action="append", metavar="CIDR", help="with --set: where the key may be used from")
+    limits.add_argument("--none", action="store_true", help="take all limits away")
     usage = verb("usage", _usage, "Show the month's usage.", is_named=False)
     usage.add_argument("--period", metavar="YYYY-MM", help="another month than this one")
     return parser
@@ -146,6 +158,26 @@ def _keys(client: Client, chosen: argparse.Namespace) -> None:
         return
     for key in client.call("GET", "/keys")["data"]:
         print(f"{key['id']} {key['shown']}… {','.join(key['scopes']):<18} {key['name']}")
+
+
+def _limits(client: Client, chosen: argparse.Namespace) -> None:
+    path = "/limits"
+    if chosen.key:
+        path = f"/keys/{chosen.key}/limits"
+    elif chosen.deployment:
+        path = f"/deployments/{chosen.deployment}/limits"
+    if chosen.set or chosen.none or chosen.network:
+        wanted: dict[str, Any] = dict(pair.partition("=")[::2] for pair in chosen.set or [])
+        if chosen.key:
+            wanted["networks"] = chosen.network or []
+        answer = client.call("PUT", path, json=wanted)
+    else:
+        answer = client.call("GET", path)
+    for use in answer["uses"]:
+        until = f", until {use['resets_at']}" if use["resets_at"] else ""
+        print(f"{use['name']}: {use['remaining']} of {use['limit']} left{until}")
+    for network in answer.get("networks", []):
+        print(f"network: {network}")
 
 
 def _usage(client: Client, chosen: argparse.Namespace) -> None:

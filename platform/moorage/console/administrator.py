@@ -46,6 +46,9 @@ def organizations(request: HttpRequest) -> HttpResponse:
             for held in review.held_months()
         ],
         "parked": review.parked_messages().count(),
+        "disputed": [
+            (one, known.get(one.organization_id)) for one in metering.disputed(start=period.start, end=period.end)
+        ],
         "command": curl_command(f"admin/organizations?period={period}"),
     }
     return render(request, "administrator/organizations.html", context)

@@ -26,6 +26,15 @@ def call(pin: Pin, *, gateway_url: str) -> Call:
             ")",
             "print(answer.data[0].embedding)",
         ]
+    elif pin.kind == "rerank":
+        path, asked = "rerank", f'"query": "{_QUESTION}", "documents": ["ahoy", "goodbye"]'
+        lines = [
+            "answer = client.post(",
+            '    "/rerank", cast_to=object,',
+            f'    body={{"model": "{pin.served_name}", "query": "{_QUESTION}", "documents": ["ahoy", "goodbye"]}},',
+            ")",
+            "print(answer)",
+        ]
     else:
         path, asked = "chat/completions", f'"messages": [{{"role": "user", "content": "{_QUESTION}"}}]'
         lines = [

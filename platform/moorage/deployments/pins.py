@@ -4,7 +4,7 @@ A pin is decided once, when the revision is made; replicas of a revision never l
 """
 
 import dataclasses
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from moorage.artifacts import memory
 from moorage.artifacts.facts import ModelFacts
@@ -14,7 +14,7 @@ from moorage.compose import problems
 from moorage.compose.spec import ModelSpec
 from moorage.fleet import engines
 
-#: Requests one replica serves at once.
+#: Requests one replica serves at once, where the Compose file's flags do not say.
 SLOTS: Final = 4
 #: Used where the Compose file names no context size; a model with a shorter one keeps its own.
 DEFAULT_CONTEXT: Final = 8192
@@ -23,7 +23,7 @@ GIB: Final = 1024**3
 _VLLM_CPU_FLOOR: Final = 4 * GIB
 _LLAMACPP_FLOOR: Final = 256 * 1024**2
 
-Kind = Literal["chat", "embedding"]
+Kind = engines.ModelKind
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,6 +45,8 @@ class Pin:
     cpu_millis: int
     gpus: int
     size_bytes: int
+    has_chat_template: bool = True
+    has_tools: bool = True
 
     def to_json(self) -> dict[str, Any]:
         """JSON types only."""
@@ -89,9 +91,10 @@ def pin(
             )
         )
     gpus = 1 if model.gpus == "all" else (model.gpus or 0)
+    flags = [(flag.name, flag.value) for flag in model.flags]
+    slots = engines.parallel(engine, flags, default=SLOTS)
     if found:
         return None, tuple(found)
-    kind: Kind = "embedding" if any(flag.name == "--embeddings" for flag in model.flags) else "chat"
     return (
         Pin(
             model_key=model.key,
@@ -102,25 +105,28 @@ def pin(
             format=artifact.format,
             quantization=facts.quantization_derived,
             engine=engine.value,
-            kind=kind,
+            kind=engines.kind_of(engine, flags),
             context_size=context,
-            slots=SLOTS,
-            memory_bytes=memory_demand(facts, engine=engine, context_size=context, gpus=gpus),
+            slots=slots,
+            memory_bytes=memory_demand(facts, engine=engine, context_size=context, slots=slots, gpus=gpus),
             cpu_millis=1000,
             gpus=gpus,
             size_bytes=artifact.size_bytes,
+            has_chat_template=bool(facts.chat_template_digest),
+            has_tools=engines.calls_tools(engine, flags, template_has_tools=facts.template_has_tools),
         ),
         (),
     )
 
 
-def memory_demand(facts: ModelFacts, *, engine: engines.Engine, context_size: int, gpus: int) -> int:
+def memory_demand(facts: ModelFacts, *, engine: engines.Engine, context_size: int, slots: int, gpus: int) -> int:
     """Bytes of main memory to reserve, rounded up to whole MiB."""
     is_vllm = engine is engines.Engine.VLLM
     estimate = memory.estimate(
         facts,
         context_size=context_size,
-        parallel=SLOTS,
+        # llama-server keeps a cache for each slot; vLLM's has a size of its own, which its requests share.
+        parallel=SLOTS if is_vllm else slots,
         engine=engine.value,
         element_bytes=4 if is_vllm and not gpus else 2,
     )

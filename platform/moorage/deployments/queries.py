@@ -77,6 +77,22 @@ def replica(*, deployment: Deployment, replica_id: str) -> Replica:
     return found
 
 
+def last_start(deployment: Deployment, model_key: str) -> dt.timedelta | None:
+    """How long the last start of a model took, from the weights on the node to the first token; None: never was one."""
+    found = (
+        TimelineEvent.objects.filter(
+            deployment=deployment,
+            code=f"replica_{ReplicaStatus.STARTING}",
+            replica__model_key=model_key,
+            replica__ready_at__isnull=False,
+        )
+        .order_by("-replica__ready_at")
+        .values_list("at", "replica__ready_at")
+        .first()
+    )
+    return found[1] - found[0] if found is not None and found[1] is not None else None
+
+
 def timeline(deployment: Deployment) -> QuerySet[TimelineEvent]:
     """What happened, newest first."""
     return deployment.timeline.order_by("-at", "-id")

@@ -17,7 +17,7 @@ from typing import Final
 from django.db.models import F
 from django.db.models.functions import Now
 
-from moorage.deployments import autoscaler, leases, planner, routes, states, summary
+from moorage.deployments import autoscaler, leases, planner, progress, routes, states, summary
 from moorage.deployments.models import (
     Deployment,
     DeploymentStatus,
@@ -29,7 +29,7 @@ from moorage.deployments.models import (
 )
 from moorage.deployments.pins import Pin
 from moorage.deployments.planner import DesiredModel, Failures, ObservedReplica
-from moorage.deployments.queries import pins_of, spec_of
+from moorage.deployments.queries import last_start, pins_of, spec_of
 from moorage.deployments.reasons import Reason, from_code
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet.runtime import Container, ContainerRuntime
@@ -351,7 +351,19 @@ def _waiting(seen: Seen, model: DesiredModel) -> summary.Standing | None:
     detail = row.reason.removeprefix(reason.sentence).strip()
     if row.status == R.PULLING and row.total_bytes:
         detail = f"{row.pulled_bytes / 1e6:.1f} of {row.total_bytes / 1e6:.1f} MB."
-    return summary.Standing(status=DeploymentStatus.PROVISIONING, reason=reason, detail=detail)
+    return summary.Standing(
+        status=DeploymentStatus.PROVISIONING,
+        reason=reason,
+        detail=detail,
+        progress=progress.of_replica(
+            R(row.status),
+            since=row.status_changed_at,
+            pulled_bytes=row.pulled_bytes,
+            total_bytes=row.total_bytes,
+            start_took=last_start(seen.deployment, model.key),
+            now=clock.now(),
+        ),
+    )
 
 
 def _next_look(deployment: Deployment) -> dt.timedelta:

@@ -1,5 +1,6 @@
 """Route rows: what the gateways serve from. One a model of a deployment, rewritten only when its content changes."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -7,7 +8,9 @@ from django.db import transaction
 
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, Route, Wake
 from moorage.deployments.pins import Pin
+from moorage.deployments.progress import NO_PROGRESS
 from moorage.deployments.summary import Standing
+from moorage.fleet import engines
 from moorage.kernel import clock
 from moorage.wire.records import ReplicaAddress
 from moorage.wire.records import Route as WireRoute
@@ -29,8 +32,10 @@ def route_id(deployment_id: str, model_key: str) -> str:
 def build(deployment: Deployment, pin: Pin, standing: Standing, serving: Sequence[Replica]) -> WireRoute:
     """The route of one model. ``serving`` are ready replicas of one revision; pure."""
     replicas = tuple(
-        ReplicaAddress(id=replica.pk, socket=replica.socket) for replica in sorted(serving, key=lambda one: one.pk)
+        ReplicaAddress(id=replica.pk, socket=replica.socket, slots=engines.slots(replica.argv))
+        for replica in sorted(serving, key=lambda one: one.pk)
     )
+    progress = NO_PROGRESS if replicas else standing.progress
     return WireRoute(
         id=route_id(deployment.pk, pin.model_key),
         organization_id=deployment.organization_id,
@@ -46,6 +51,11 @@ def build(deployment: Deployment, pin: Pin, standing: Standing, serving: Sequenc
         reason="" if replicas else standing.reason.explain(standing.detail),
         replicas=replicas,
         created_at=int(deployment.created_at.timestamp()),
+        stage=progress.stage,
+        percent=progress.percent,
+        expected_at=math.ceil(progress.expected_at.timestamp()) if progress.expected_at else 0,
+        has_chat_template=pin.has_chat_template,
+        has_tools=pin.has_tools,
     )
 
 

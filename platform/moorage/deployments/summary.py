@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from moorage.deployments.models import DeploymentStatus, ReplicaStatus
 from moorage.deployments.planner import FAILURES_BEFORE_FAILED, DesiredModel, Failures, ObservedReplica
+from moorage.deployments.progress import NO_PROGRESS, Progress
 from moorage.deployments.reasons import Reason
 
 D, R = DeploymentStatus, ReplicaStatus
@@ -20,6 +21,8 @@ class Standing:
     status: DeploymentStatus
     reason: Reason
     detail: str = ""
+    #: How far what it waits for is.
+    progress: Progress = NO_PROGRESS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

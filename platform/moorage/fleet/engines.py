@@ -7,7 +7,8 @@ the allow-list of :mod:`moorage.compose.flags` does not name is refused, here as
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Mapping
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, assert_never
 
 from moorage.compose import flags as compose_flags
@@ -15,7 +16,7 @@ from moorage.compose import spec as compose
 from moorage.fleet.errors import FlagRefused
 
 Flag = tuple[str, str | None]
-ModelKind = Literal["chat", "embedding"]
+ModelKind = Literal["chat", "embedding", "rerank"]
 
 GIB: Final = 1024**3
 
@@ -25,6 +26,10 @@ class Engine(enum.StrEnum):
 
     LLAMACPP = "llamacpp"
     VLLM = "vllm"
+
+
+#: The flag that says how many requests an engine answers at once.
+_PARALLEL: Final = {Engine.LLAMACPP: "--parallel", Engine.VLLM: "--max-num-seqs"}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -82,14 +87,49 @@ def command(engine: Engine, *, paths: RunnerPaths, settings: EngineSettings) -> 
             assert_never(engine)
 
 
+def parallel(engine: Engine, flags: Iterable[Flag], *, default: int) -> int:
+    """How many requests ``engine`` answers at once with a tenant's flags."""
+    return int(dict(flags).get(_PARALLEL[engine]) or default)
+
+
+def kind_of(engine: Engine, flags: Iterable[Flag]) -> ModelKind:
+    """What a model is for, which a tenant says in the engine's own flags."""
+    chosen = dict(flags)
+    match engine:
+        case Engine.LLAMACPP:
+            return "rerank" if "--reranking" in chosen else "embedding" if "--embeddings" in chosen else "chat"
+        case Engine.VLLM:
+            if chosen.get("--runner") != "pooling":
+                return "chat"
+            return "rerank" if chosen.get("--convert") == "classify" else "embedding"
+        case _:
+            assert_never(engine)
+
+
+def calls_tools(engine: Engine, flags: Iterable[Flag], *, template_has_tools: bool) -> bool:
+    """Whether a model can call tools: llama-server reads that off its template, vLLM has to be told how."""
+    names = {name for name, _ in flags}
+    return template_has_tools and (
+        engine is Engine.LLAMACPP or names.issuperset({"--enable-auto-tool-choice", "--tool-call-parser"})
+    )
+
+
+def slots(argv: Sequence[str]) -> int:
+    """How many requests a runner that was started with these arguments answers at once; 0 if they do not say."""
+    for name, value in reversed(tuple(itertools.pairwise(argv))):
+        if name in _PARALLEL.values():
+            return int(value)
+    return 0
+
+
 def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
-    parallel = int(dict(settings.flags).get("--parallel") or settings.parallel)
+    parallel_requests = parallel(Engine.LLAMACPP, settings.flags, default=settings.parallel)
     owned: list[Flag] = [
         ("--model", paths.model),
         ("--host", paths.socket),
         ("--alias", settings.served_name),
         # The engine divides its context among the slots, and each request is promised the whole context_size.
-        ("--ctx-size", str(settings.context_size * parallel)),
+        ("--ctx-size", str(settings.context_size * parallel_requests)),
         # Shrinking layers or context to what is free would make admission a guess.
         ("--fit", "off"),
         # The prompt cache in host memory has a default of 8 GiB, outside of what was reserved.
@@ -99,9 +139,11 @@ def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
         ("--no-webui", None),
         ("--offline", None),
         ("--log-colors", "off"),
+        # A thread serves a connection, also an idle one: those that gateways keep must not bar those that ask.
+        ("--threads-http", str(32 + 4 * parallel_requests)),
     ]
     defaults: list[Flag] = [
-        ("--parallel", str(parallel)),
+        ("--parallel", str(parallel_requests)),
         # One slot cannot take another's share of the context.
         ("--no-kv-unified", None),
         ("--threads", str(settings.cpu_threads)),
@@ -109,6 +151,8 @@ def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
     ]
     if settings.kind == "embedding":
         defaults.append(("--embeddings", None))
+    elif settings.kind == "rerank":
+        defaults.append(("--reranking", None))
     else:
         # Without a template of the model's own the engine falls back to one that it has built in.
         defaults.append(("--jinja" if settings.has_chat_template else "--no-jinja", None))
@@ -136,7 +180,7 @@ def _vllm(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
         ("--no-enable-log-requests", None),
     ]
     defaults: list[Flag] = [("--max-num-seqs", str(settings.parallel)), ("--seed", "0")]
-    if settings.kind == "embedding":
+    if settings.kind != "chat":
         defaults.append(("--runner", "pooling"))
     if settings.devices:
         defaults.append(("--tensor-parallel-size", str(len(settings.devices))))

@@ -47,8 +47,11 @@ def health(socket: Path) -> ProbeResult:
 def first_token(
     socket: Path, served_name: str, kind: ModelKind, *, timeout_seconds: float = TOKEN_SECONDS
 ) -> ProbeResult:
-    """Whether the engine answers one real token (``chat``, else plain completion) or one vector (``embedding``)."""
+    """Whether the engine answers one real token (``chat``, else plain completion), one vector or one score."""
     started = time.monotonic()
+    if kind == "rerank":
+        ranked = {"model": served_name, "query": "moor", "documents": ["quay"]}
+        return _judge(_ask(socket, "POST", "/v1/rerank", ranked, timeout_seconds), started, _has_score)
     if kind == "embedding":
         body = {"model": served_name, "input": "moor"}
         return _judge(_ask(socket, "POST", "/v1/embeddings", body, timeout_seconds), started, _has_vector)
@@ -97,6 +100,10 @@ def _judge(answer: httpx.Response | ProbeResult, started: float, holds: Callable
 def _has_token(document: Any) -> bool:
     """One token was generated. Its text may be empty: a byte of a longer character, or the end of the text."""
     return bool(document["choices"]) and int(document["usage"]["completion_tokens"]) >= 1
+
+
+def _has_score(document: Any) -> bool:
+    return isinstance(document["results"][0]["relevance_score"], int | float)
 
 
 def _has_vector(document: Any) -> bool:

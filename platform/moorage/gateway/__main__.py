@@ -7,6 +7,7 @@ import sys
 
 import uvloop
 
+from moorage.gateway import secrecy
 from moorage.gateway.server import Server
 from moorage.gateway.settings import Settings, SettingsError
 
@@ -18,6 +19,7 @@ async def serve(settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, server.read_certificate)
     await server.start()
     await stop.wait()
     await server.stop()
@@ -26,6 +28,7 @@ async def serve(settings: Settings) -> None:
 def main() -> int:
     """The process's exit status."""
     try:
+        secrecy.forbid_core_dumps()
         settings = Settings.from_environment(os.environ)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(serve(settings))

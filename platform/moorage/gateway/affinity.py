@@ -40,6 +40,8 @@ Replica = TypeVar("Replica", bound=Loaded)
 
 def keys(organization_id: str, content: bytes) -> tuple[int, ...]:
     """The keys of the beginnings of an engine's body, shortest first; none for a short prompt."""
+    if len(content) < CUTS[0]:
+        return ()
     start = -1
     for beginning in _BEGINNINGS:
         start = content.find(beginning)

@@ -10,9 +10,9 @@ from typing import Final
 
 import psycopg
 
+from moorage.gateway.database import connect
 from moorage.gateway.errors import RetriesUnavailable
 from moorage.gateway.idempotency import Claim, Then, verdict
-from moorage.gateway.state import connect
 
 _PATIENCE_SECONDS: Final = 2.0
 _BACKOFF_SECONDS: Final = 1.0

@@ -10,16 +10,14 @@ import socket
 import time
 from typing import Final, cast
 
-import msgspec
-
-from moorage.gateway import errors, responses
+from moorage.gateway import errors, model_documents, once, probes, responses
 from moorage.gateway.errors import BadRequest, BodyTooLarge, HeadTooLarge, TooSlow
 from moorage.gateway.exchange import Exchange
-from moorage.gateway.metrics import CONTENT_TYPE as METRICS_TYPE
+from moorage.gateway.keys import digest_of
+from moorage.gateway.once import OnceCall
 from moorage.gateway.operations import OPERATIONS
 from moorage.gateway.parts import Parts
 from moorage.gateway.request_head import MODELS, PROBES, KnownHead, RequestHead
-from moorage.gateway.routes import model_document, model_list
 from moorage.kernel import ids
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import KeyGrant
@@ -29,6 +27,8 @@ _READ_AHEAD: Final = 64 * 1024
 _HIGH_WATER: Final = 64 * 1024
 #: A refused body up to this size is swallowed, so that the connection can go on.
 _SWALLOW: Final = 64 * 1024
+#: How many requests of one connection are answered at once before others have their turn.
+_TURNS: Final = 16
 #: How long a connection that is being closed may still take its last answer.
 _LINGER_SECONDS: Final = 2.0
 _NEVER: Final = float("inf")
@@ -42,7 +42,17 @@ class ClientProtocol(asyncio.Protocol):
     __slots__ = (
         *("_body", "_buffer", "_exchange", "_grant", "_has_first_byte", "_head", "_is_advancing", "_is_busy"),
         *("_is_chunked", "_is_closing", "_is_reading_paused", "_known", "_loop", "_missing", "_must_close", "_parts"),
-        *("_refusal", "_request_id", "_settings", "_transport", "_unsent", "_unsent_since", "deadline", "peer"),
+        *(
+            "_is_full",
+            "_refusal",
+            "_request_id",
+            "_settings",
+            "_transport",
+            "_unsent",
+            "_unsent_since",
+            "deadline",
+            "peer",
+        ),
     )
 
     def __init__(self, parts: Parts) -> None:
@@ -58,6 +68,7 @@ class ClientProtocol(asyncio.Protocol):
         self._missing = 0  # bytes of the body that have not come
         self._is_advancing = False
         self._is_busy = False
+        self._is_full = False  # the client does not take what was answered: nothing more is done for it until it does
         self._is_closing = False
         self._is_reading_paused = False
         self._must_close = False
@@ -69,7 +80,7 @@ class ClientProtocol(asyncio.Protocol):
         self._request_id = ""
         self._grant: KeyGrant | None = None
         self._refusal: PlatformError | None = None
-        self._exchange: Exchange | None = None
+        self._exchange: Exchange | OnceCall | None = None
 
     # -- asyncio
 
@@ -111,17 +122,24 @@ class ClientProtocol(asyncio.Protocol):
         else:
             self._buffer = self._buffer + data if self._buffer else data
             self._advance()
+            if len(self._buffer) > _READ_AHEAD and self._transport is not None:
+                self._is_reading_paused = True
+                self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         return False
 
     def pause_writing(self) -> None:
+        self._is_full = True
         if self._exchange is not None:
             self._exchange.client_stalled()
 
     def resume_writing(self) -> None:
+        self._is_full = False
         if self._exchange is not None:
             self._exchange.client_resumed()
+        elif self._buffer:
+            self._advance()
 
     def tick(self, now: float) -> None:
         """Enforce the time limits of head, body and idleness; ``now`` is the loop's time."""
@@ -155,10 +173,23 @@ class ClientProtocol(asyncio.Protocol):
         if self._is_advancing:
             return
         self._is_advancing = True
-        while self._buffer and not self._is_busy and not self._is_closing:
+        turns = _TURNS
+        while self._buffer and not self._is_busy and not self._is_closing and not self._is_full:
+            if not turns:
+                # A pipeline of what is answered at once is no reason for others to wait.
+                self._loop.call_soon(self._go_on)
+                return
+            turns -= 1
             if not (self._read_head() if self._head is None else self._read_body()):
                 break
         self._is_advancing = False
+        if self._is_reading_paused and not self._is_busy and not self._is_full and self._transport is not None:
+            self._is_reading_paused = False
+            self._transport.resume_reading()
+
+    def _go_on(self) -> None:
+        self._is_advancing = False
+        self._advance()
 
     def _read_head(self) -> bool:
         """Returns whether there may be more to do."""
@@ -169,7 +200,7 @@ class ClientProtocol(asyncio.Protocol):
             known = self._known
             if known is not None and (end := known.find(buffer)):
                 self._buffer = buffer[end:]
-                return self._judge(known.head, is_known=True) and self._head_came(known.head)
+                return self._judge(known.head, known.digest) and self._head_came(known.head)
             self.deadline = self._loop.time() + self._settings.head_seconds
         end = buffer.find(_END_OF_HEAD) + len(_END_OF_HEAD)
         longest = self._settings.max_head_bytes
@@ -188,6 +219,7 @@ class ClientProtocol(asyncio.Protocol):
             head.feed(content)
             if not head.is_read:
                 raise BadRequest("The request line is missing.")
+            head.check_request_line(content)
             head.check_framing()
         except PlatformError as refusal:
             head.let_go()
@@ -199,20 +231,32 @@ class ClientProtocol(asyncio.Protocol):
             return False
         if self._refusal is None:
             self._known = KnownHead.of(head, content, longest_body=self._settings.max_body_bytes)
+            if self._known is not None:
+                self._known.digest = digest_of(head.authorization)
         return self._head_came(head)
 
-    def _judge(self, head: RequestHead, *, is_known: bool = False) -> bool:
+    def _judge(self, head: RequestHead, known_digest: bytes = b"") -> bool:
         """Find out who wants what, and refuse what will not be served; False when that had to be at once."""
+        keys, now = self._parts.keys, time.time()
         try:
-            if not is_known:
-                head.check_target()
+            if known_digest:
+                self._grant = keys.admit(known_digest, now, self.peer)
+                if self._settings.domain:
+                    self._check_host(head, self._grant)
+                return True
+            head.check_target()
             if head.path not in PROBES:
-                self._grant = self._parts.keys.authenticate(head.headers.get(b"authorization", b""), time.time())
-            if not is_known:
-                head.check_body(self._settings)
+                self._grant = keys.authenticate(head.authorization, now, self.peer)
+                if self._settings.domain:
+                    self._check_host(head, self._grant)
+            head.check_body(self._settings)
         except PlatformError as refusal:
             return self._postpone(head, refusal)
         return True
+
+    def _check_host(self, head: RequestHead, grant: KeyGrant) -> None:
+        organization = self._parts.admission.organizations.get(grant.organization_id)
+        self._parts.hosts.check(head.headers.get(b"host", b""), organization.slug if organization is not None else "")
 
     def _postpone(self, head: RequestHead, refusal: PlatformError) -> bool:
         """Refuse when the body is read, so that the connection can go on; at once where it is not worth that."""
@@ -289,21 +333,27 @@ class ClientProtocol(asyncio.Protocol):
             if self._refusal is not None:
                 raise self._refusal
             if self._grant is None:
-                self._answer_probe(head.path)
+                probes.answer(self._parts, head.path, self.peer, self._send_probe)
             elif head.path == MODELS:
                 self._answer_models(self._grant, head.model_id)
             else:
                 self._start_exchange(self._grant, head, body)
         except PlatformError as refusal:
-            self._log_refusal(refusal)
-            self.answer_error(refusal)
+            self._refuse(refusal)
 
     def _start_exchange(self, grant: KeyGrant, head: RequestHead, content: bytes) -> None:
         operation = OPERATIONS[head.path]
+        call: OnceCall | None = None
+        value = head.headers.get(b"idempotency-key")
+        if value is not None:
+            claim = once.find(self._parts, self, operation, value, key_id=grant.id, content=content)
+            if claim is None:
+                return
+            call = OnceCall(self._parts, self, claim)
         body = operation.parse(content)
         exchange = Exchange(
             self._parts,
-            self,
+            self if call is None else call,
             self._request_id,
             grant,
             operation,
@@ -312,30 +362,29 @@ class ClientProtocol(asyncio.Protocol):
             head.wait_seconds(self._settings),
             len(content),
         )
-        self._exchange = exchange
-        exchange.start()
+        if self._parts.traces is not None:
+            exchange.traceparent = head.headers.get(b"traceparent", b"")
+        if call is None:
+            self._exchange = exchange
+            exchange.start()
+        else:
+            self._exchange = call
+            call.start(exchange, request_id=self._request_id, refuse=self._refuse)
+
+    def _refuse(self, refusal: PlatformError) -> None:
+        self._log_refusal(refusal)
+        self.answer_error(refusal)
 
     def _answer_models(self, grant: KeyGrant, model_id: str) -> None:
         if model_id:
             route = self._parts.routes.find(model_id, grant)
-            self.answer(200, msgspec.json.encode(model_document(route)))
+            self.answer(200, model_documents.one(route))
         else:
-            self.answer(200, model_list(self._parts.routes.allowed(grant)))
+            self.answer(200, model_documents.listed(self._parts.routes.allowed(grant)))
 
-    def _answer_probe(self, path: str) -> None:
-        parts = self._parts
-        if path == "/-/metrics":
-            content = parts.metrics.render(
-                connections=len(parts.connections),
-                keys=len(parts.keys),
-                is_journal_healthy=parts.journal.is_healthy,
-                is_database_connected=parts.is_database_connected,
-            )
-            self._send_answer(200, content, METRICS_TYPE)
-        elif path == "/-/healthz" or (parts.is_loaded and parts.journal.is_healthy and not parts.is_stopping):
-            self._send_answer(200, b"ok\n", "text/plain")
-        else:
-            self._send_answer(503, b"not ready\n", "text/plain")
+    def _send_probe(self, status: int, content: bytes, media_type: str) -> None:
+        if self._transport is not None:
+            self._send_answer(status, content, media_type)
 
     # -- answering (an Exchange's Client)
 
@@ -360,7 +409,12 @@ class ClientProtocol(asyncio.Protocol):
     def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:
         self._send_answer(status, content, responses.JSON, headers)
 
+    def take_request_id(self, request_id: str) -> None:
+        self._request_id = request_id
+
     def answer_error(self, error: PlatformError) -> None:
+        if isinstance(error, errors.AnsweredBefore | errors.StillRunning):
+            self._request_id = error.request_id
         operation = OPERATIONS.get(self._path)
         content = (operation.error if operation is not None else errors.body)(error, self._request_id)
         self._send_answer(error.status_code, content, responses.JSON, errors.headers(error))
@@ -402,9 +456,6 @@ class ClientProtocol(asyncio.Protocol):
         self._head = self._grant = self._refusal = None
         self._has_first_byte = False
         self.deadline = self._loop.time() + self._settings.idle_seconds
-        if self._is_reading_paused and self._transport is not None:
-            self._is_reading_paused = False
-            self._transport.resume_reading()
         if self._buffer:
             self._advance()
 

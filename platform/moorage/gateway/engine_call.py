@@ -5,7 +5,7 @@ connection that the engine closed before it said a byte (once, on a new connecti
 """
 
 import asyncio
-from typing import Protocol
+from typing import Final, Protocol
 
 from moorage.gateway.parts import Parts
 from moorage.gateway.pool import Replica
@@ -14,7 +14,7 @@ from moorage.wire.records import Route
 
 
 class Answered(Protocol):
-    """Whoever made the call. Exactly one of the last three comes, once, unless the call is dropped before."""
+    """Whoever made the call. Exactly one of the last four comes, once, unless the call is dropped before."""
 
     def answer_began(self, status: int, media_type: bytes) -> None:
         """The engine's head is complete."""
@@ -25,6 +25,9 @@ class Answered(Protocol):
     def answer_ended(self) -> None:
         """The engine's body is complete."""
 
+    def answer_whole(self, status: int, content: bytes) -> None:
+        """A JSON answer, in one piece: this instead of the others."""
+
     def answer_lost(self) -> None:
         """The connection broke, or broke the rules."""
 
@@ -32,22 +35,55 @@ class Answered(Protocol):
         """No replica could be connected to."""
 
 
+class _Nobody:
+    """Hears the rest of a call that was given up."""
+
+    def answer_began(self, status: int, media_type: bytes) -> None:
+        return
+
+    def answer_came(self, data: bytes) -> None:
+        return
+
+    def answer_ended(self) -> None:
+        return
+
+    def answer_whole(self, status: int, content: bytes) -> None:
+        return
+
+    def answer_lost(self) -> None:
+        return
+
+    def engine_unreachable(self) -> None:
+        return
+
+
+_NOBODY: Final = _Nobody()
+
+
 class EngineCall:
     """``choose`` a replica, ``send`` the request; ``drop`` at any time. A Receiver for the connection."""
 
+    __slots__ = (
+        *("_caller", "_connecting", "_connection", "_is_fresh", "_loop", "_parts", "_replica", "_request", "_route"),
+        *("_status", "_tokens", "_tried", "heard_at", "is_good", "replica_id"),
+    )
+
     def __init__(self, parts: Parts, caller: Answered) -> None:
         self._parts = parts
-        self._caller = caller
-        self._loop = asyncio.get_running_loop()
+        self._caller: Answered = caller
+        self._loop = parts.loop
         self._route: Route | None = None
         self._request = b""
-        self._tried: set[str] = set()
+        self._tokens = 0
+        self._status = 0
+        self._tried: frozenset[str] = frozenset()
         self._replica: Replica | None = None
         self._connection: UpstreamConnection | None = None
         self._connecting: asyncio.Task[None] | None = None
         self._is_fresh = False
-        self._is_unanswered = False
         self.replica_id = ""
+        #: What the replica's breaker will be told: it answered, it failed; None: it could not show.
+        self.is_good: bool | None = None
         #: The loop's time when the engine was last heard, or spoken to.
         self.heard_at = 0.0
 
@@ -56,13 +92,14 @@ class EngineCall:
         """Whether something is expected of the engine."""
         return self._connection is not None
 
-    def choose(self, route: Route) -> bool:
-        """Take a place at the least busy replica. Returns False when there is none that was not tried."""
-        replica = self._parts.pool.choose(route, tried=self._tried)
+    def choose(self, route: Route, content: bytes, tokens: int) -> bool:
+        """Take a place at a replica for a request of so many tokens. False when none has one: the pool says why."""
+        replica = self._parts.pool.choose(route, content, tokens, self._loop.time(), self._tried)
         if replica is None:
             return False
         self._route, self._replica, self.replica_id = route, replica, replica.id
-        replica.in_flight += 1
+        self._tokens = tokens
+        replica.take(tokens)
         self._parts.metrics.in_flight += 1
         self._parts.activity.began(route.id, replica.id)
         return True
@@ -92,6 +129,8 @@ class EngineCall:
         if connection is not None:
             connection.abort()
         self._let_go()
+        # Nothing more is said to the caller; without the way back to it, both are freed at once.
+        self._caller = _NOBODY
 
     def _connect(self, *, must_be_fresh: bool = False) -> None:
         assert self._replica is not None
@@ -117,9 +156,11 @@ class EngineCall:
         assert self._route is not None
         route = self._route
         is_first = not self._tried
-        self._tried.add(refused.id)
+        self._tried |= {refused.id}
+        self.is_good = False
         self._let_go()
-        if is_first and self.choose(route):
+        self.is_good = None
+        if is_first and self.choose(route, self._request, self._tokens):
             self._parts.metrics.engine_retries += 1
             self._connect()
         else:
@@ -129,49 +170,64 @@ class EngineCall:
         assert self._replica is not None
         self._connection = connection
         self._is_fresh = is_fresh
-        self._is_unanswered = True
-        self._replica.unanswered += 1
         self.heard_at = self._loop.time()
         connection.send(self, self._request)
 
-    def _answer_is_coming(self) -> None:
-        if self._is_unanswered:
-            self._is_unanswered = False
-            assert self._replica is not None
-            self._replica.unanswered -= 1
-
     def _let_go(self) -> None:
-        self._answer_is_coming()
         replica, self._replica = self._replica, None
         if replica is not None:
             assert self._route is not None
-            replica.in_flight -= 1
+            route_id = self._route.id
+            replica.leave(self._tokens)
+            if self.is_good:
+                replica.breaker.succeeded()
+            elif self.is_good is None:
+                replica.breaker.abandoned()
+            else:
+                replica.breaker.failed(self._loop.time())
             self._parts.metrics.in_flight -= 1
-            self._parts.activity.ended(self._route.id, replica.id)
+            self._parts.activity.ended(route_id, replica.id)
+            self._parts.holding.freed(route_id)
 
     # -- the connection's Receiver
 
     def answer_began(self, status: int, media_type: bytes) -> None:
-        self._answer_is_coming()
+        self._request = b""  # not sent again from here on
         self.heard_at = self._loop.time()
+        self._status = status
+        if self._replica is not None and not self._replica.breaker.is_closed and _is_in_order(status):
+            self._replica.breaker.answering()
         self._caller.answer_began(status, media_type)
 
     def answer_came(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
         self._caller.answer_came(data)
 
+    def answer_whole(self, status: int, content: bytes) -> None:
+        connection, self._connection = self._connection, None
+        if self._replica is not None and connection is not None:
+            self._replica.give_back(connection)
+        self.is_good = _is_in_order(status)
+        self._caller.answer_whole(status, content)
+
     def answer_ended(self) -> None:
         connection, self._connection = self._connection, None
         if self._replica is not None and connection is not None:
             self._replica.give_back(connection)
+        self.is_good = _is_in_order(self._status)
         self._caller.answer_ended()
 
     def engine_lost(self, *, is_unused: bool) -> None:
-        self._answer_is_coming()
         self._connection = None
         if is_unused and not self._is_fresh:
             # It was idle, and the engine closed it while the request was on its way: nothing was begun.
             self._parts.metrics.engine_retries += 1
             self._connect(must_be_fresh=True)
         else:
+            self.is_good = False
             self._caller.answer_lost()
+
+
+def _is_in_order(status: int) -> bool:
+    """Whether an engine that answers so is well. One that says that it is busy is not broken."""
+    return status < 500 or status == 503

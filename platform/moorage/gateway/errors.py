@@ -6,9 +6,10 @@ PlatformError
 ├── UnknownPath             404
 ├── ModelNotFound           404: unknown, somebody else's, or not for this key
 ├── HostRefused             404: the host name is another organization's, or nobody's
-├── KeyReused 422 · AnsweredBefore 409: what an Idempotency-Key was used for before
+├── KeyReused 422 · AnsweredBefore, CutBefore 409: what an Idempotency-Key was used for before
 ├── KeyRefused              401     KeyLacksScope 403     OrganizationSuspended 402
 ├── TooSlow 408 · BodyTooLarge 413 · WrongMediaType 415 · ExpectationFailed 417 · HeadTooLarge 431
+├── TookTooLong             504
 ├── EngineFailed            502 (EngineUnreachable)   EngineSilent 504     EngineRefused: the engine's own 4xx
 └── Unavailable             503: with Retry-After
     ├── NotServing          paused, failed, or not awake in time: then with stage, percent and eta_seconds
@@ -38,7 +39,7 @@ class BadField(BadRequest):
 
 
 class UnknownPath(PlatformError):
-    """There is nothing here. The API is /v1/chat/completions, /v1/completions, /v1/embeddings and /v1/models."""
+    """There is nothing here. The API is that of OpenAI and Anthropic: GET /v1/models says where each model can be called."""
 
     code, status_code, type = "unknown_url", 404, "invalid_request_error"
 
@@ -73,6 +74,13 @@ class AnsweredBefore(PlatformError):
             f"The request with this Idempotency-Key was answered and billed once, as {request_id}. Answers are stored"
             " nowhere, so this one cannot be sent again; ask anew with another key."
         )
+
+
+class CutBefore(PlatformError):
+    """The first request with this Idempotency-Key was left by its client here; what it got is billed once. Use another
+    key to ask anew."""
+
+    code, status_code, type = "answer_incomplete", 409, "api_error"
 
 
 class KeyRefused(PlatformError):
@@ -137,6 +145,12 @@ class EngineSilent(PlatformError):
     """The model's engine did not answer in time. Nothing undelivered is billed; try again."""
 
     code, status_code, type = "engine_timeout", 504, "api_error"
+
+
+class TookTooLong(PlatformError):
+    """The request took longer than any may. What was delivered is billed; ask for less at a time."""
+
+    code, status_code, type = "total_time_exceeded", 504, "api_error"
 
 
 class EngineRefused(PlatformError):
@@ -243,6 +257,8 @@ class WithHeaders(PlatformError):
 
     #: Whole header lines.
     headers: bytes = b""
+    #: More members of the error's body.
+    details: Mapping[str, str | int | None] = {}
 
 
 def headers(error: PlatformError) -> bytes:
@@ -255,7 +271,7 @@ def headers(error: PlatformError) -> bytes:
 def body(error: PlatformError, request_id: str) -> bytes:
     """The JSON envelope of an error."""
     document: dict[str, dict[str, Any]] = {**envelope(error, request_id=request_id)}
-    if isinstance(error, Unavailable) and error.details:
+    if isinstance(error, Unavailable | WithHeaders) and error.details:
         document["error"] = {**document["error"], **error.details}
     return msgspec.json.encode(document)
 

@@ -7,6 +7,7 @@ Whatever happens on the way, exactly one usage event comes of it: :meth:`Exchang
 
 import functools
 import hashlib
+import math
 import time
 from typing import Final, Protocol
 
@@ -14,7 +15,7 @@ from moorage.gateway import errors
 from moorage.gateway.admission import FREE_HOLD, Hold
 from moorage.gateway.engine_call import EngineCall
 from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing
-from moorage.gateway.holding import not_serving_sentence
+from moorage.gateway.holding import not_serving_sentence, waiting_comment
 from moorage.gateway.operation import Operation, StreamFilter
 from moorage.gateway.parts import Parts
 from moorage.gateway.request_body import Body
@@ -27,10 +28,9 @@ from moorage.wire.records import KeyGrant, Outcome, Route, UsageEvent
 
 #: What is recorded as status when the client left before any answer (nginx's convention).
 CLIENT_GONE_STATUS: Final = 499
-_WAITING: Final = b": waiting for a replica\n\n"
 #: How long after its last event the engine may take to end the body.
 _DONE_SECONDS: Final = 1.0
-_NO_LIMIT: Final = 1 << 40
+_TOO_LARGE: Final = EngineFailed("The model's answer is larger than can be passed on.")
 
 
 class Client(Protocol):
@@ -59,10 +59,10 @@ class Exchange:
     """Owned by its client connection. A Waiter while it is held, an Asker for its hold, the caller of its EngineCall."""
 
     __slots__ = (
-        *("_body", "_call", "_client", "_comment_at", "_content", "_done_at", "_filter", "_first_token_us", "_has_begun"),
-        *("_held_at", "_held_us", "_hold", "_is_over", "_loop", "_operation", "_parts", "_pieces", "_route", "_size"),
-        *("_stalled_at", "_started_us", "_status", "_wait_seconds", "expires_at", "hold_until", "key_id"),
-        *("_content_size", "_grant", "request_id"),
+        *("_body", "_call", "_client", "_comment_at", "_content", "_content_size", "_done_at", "_ends_at", "_filter"),
+        *("_first_token_us", "_grant", "_has_begun", "_has_woken", "_held_at", "_held_us", "_hold", "_is_over"),
+        *("_loop", "_operation", "_parts", "_pieces", "_route", "_size", "_stalled_at", "_started_us", "_status"),
+        *("_tokens", "_wait_seconds", "event", "expires_at", "hold_until", "key_id", "request_id", "traceparent"),
     )
 
     def __init__(
@@ -90,6 +90,7 @@ class Exchange:
         self._wait_seconds = wait_seconds
         self._content_size = content_size
         self._content = b""
+        self._tokens = 1
         self._loop = parts.loop
         self._started_us = time.time_ns() // 1000
         self._hold: Hold = FREE_HOLD
@@ -106,6 +107,10 @@ class Exchange:
         self._first_token_us: int | None = None
         self._done_at: float | None = None
         self._stalled_at: float | None = None
+        self._ends_at = 0.0
+        self._has_woken = False
+        self.traceparent = b""  # the client's span, where traces are taken
+        self.event: UsageEvent | None = None  # how it was settled, once it is
 
     # -- before the engine
 
@@ -115,17 +120,8 @@ class Exchange:
         if not parts.journal.admit():
             raise JournalUnavailable
         self._content = self._operation.for_engine(body, route, cache_salt=cache_salt(route.organization_id))
-        context = route.context_size or _NO_LIMIT
-        limit = body.output_limit
-        answers = body.choices * body.inputs
-        hold = parts.admission.take(
-            self,
-            self._grant,
-            route,
-            # A token is at least a byte; what a chat template adds is bounded by the context alone.
-            input_tokens=min(context * body.inputs, self._content_size),
-            output_tokens=(context if limit is None or limit > context else limit) * answers,
-        )
+        most_in, most_out = self._operation.worst(body, route, self._content_size)
+        hold = parts.admission.take(self, self._grant, route, input_tokens=most_in, output_tokens=most_out)
         parts.live.add(self)
         parts.activity.arrived(route.id)
         if hold is not None:
@@ -134,13 +130,18 @@ class Exchange:
     def admitted(self, hold: Hold) -> None:
         """Admission says that the request is paid for, whatever it will cost."""
         self._hold = hold
-        route = self._route
-        if is_serving(route):
-            self._dispatch()
-        elif is_waking(route):
+        parts, route, body = self._parts, self._route, self._body
+        answers = body.choices * body.inputs
+        self._tokens = parts.pool.estimate(route.id, len(self._content), body.output_limit, answers)
+        if not is_serving(route):
+            if is_waking(route):
+                self._wait()
+            else:
+                self._end(NotServing(not_serving_sentence(route)), "refused")
+        elif parts.holding.is_queue(route.id):
             self._wait()
         else:
-            self._end(NotServing(not_serving_sentence(route)), "refused")
+            self._dispatch()
 
     def not_admitted(self, error: PlatformError) -> None:
         """Admission says that there is no hold to be had."""
@@ -149,10 +150,17 @@ class Exchange:
     def _wait(self) -> None:
         now = self._loop.time()
         self._held_at = now
+        self._has_woken = self._route.status == "idle"
         self.hold_until = now + self._wait_seconds
         self._comment_at = now + self._parts.settings.hold_first_comment_seconds
         try:
-            self._parts.holding.add(self, self._route)
+            self._parts.holding.add(
+                self,
+                self._route,
+                organization_id=self._grant.organization_id,
+                key_id=self.key_id,
+                tokens=self._tokens,
+            )
         except errors.QueueFull as full:
             self._held_at = None
             self._end(full, "refused")
@@ -164,7 +172,7 @@ class Exchange:
         """Holding says that time passes: a stream gets its head and a comment, so that nobody's proxy hangs up."""
         if self._body.is_stream and now >= self._comment_at:
             self._comment_at = now + self._parts.settings.hold_comment_seconds
-            self._forward(_WAITING)
+            self._forward(waiting_comment(self._parts.routes.get(self._route.id) or self._route, time.time()))
 
     def released(self, route: Route) -> None:
         """Holding says that a replica is there."""
@@ -195,10 +203,21 @@ class Exchange:
             self._parts.activity.waits(self._route.id, -1)
 
     def _dispatch(self) -> None:
-        if not self._call.choose(self._route):
-            self.engine_unreachable()
+        if not self._call.choose(self._route, self._content, self._tokens):
+            self._no_place()
             return
         self._parts.journal.open(self._event("gateway_lost", 0, NOTHING, 0), self._opened)
+
+    def _no_place(self) -> None:
+        parts, route, now = self._parts, self._route, self._loop.time()
+        match parts.pool.refusal(route, now):
+            case "full":
+                self._wait()
+            case "broken":
+                seconds = math.ceil(parts.pool.seconds_to_trial(route.id, now))
+                self._end(errors.EngineResting(retry_after=max(1, seconds)), "refused")
+            case "gone":
+                self.engine_unreachable()
 
     def _opened(self, is_written: bool) -> None:
         if self._is_over:
@@ -207,10 +226,11 @@ class Exchange:
             self._leave(JournalUnavailable())
             return
         content, self._content = self._content, b""
+        path = self._operation.engine_paths[self._route.engine]
         self._call.send(
             b"POST %b HTTP/1.1\r\nHost: runner\r\nContent-Type: application/json\r\n"
             b"X-Request-Id: %b\r\nContent-Length: %d\r\n\r\n%b"
-            % (self._operation.engine_path.encode(), self.request_id.encode(), len(content), content)
+            % (path.encode(), self.request_id.encode(), len(content), content)
         )
 
     # -- the engine's answer
@@ -229,7 +249,7 @@ class Exchange:
         if stream is None:
             self._size += len(data)
             if self._size > self._parts.settings.max_answer_bytes:
-                self._engine_failed(EngineFailed("The model's answer is larger than can be passed on."))
+                self._engine_failed(_TOO_LARGE)
             else:
                 self._pieces.append(data)
             return
@@ -255,10 +275,15 @@ class Exchange:
         if self._filter is not None:
             self._settle("completed", 200, self._filter.meter.settle())
             return
-        pieces = self._pieces
-        content = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        self.answer_whole(self._status, b"".join(self._pieces))
+
+    def answer_whole(self, status: int, content: bytes) -> None:
+        """The engine's answer, in one piece."""
+        if len(content) > self._parts.settings.max_answer_bytes:
+            self._engine_failed(_TOO_LARGE)
+            return
         try:
-            answer = self._operation.whole(self._status, content, self._body, self._route)
+            answer = self._operation.whole(status, content, self._body, self._route)
         except PlatformError as error:
             was_refused = isinstance(error, errors.EngineRefused | errors.EngineBusy)
             self._end(error, "refused" if was_refused else "engine_failed")
@@ -308,7 +333,10 @@ class Exchange:
         settings = self._parts.settings
         if self._is_over:
             return
-        if self._stalled_at is not None:
+        self._ends_at = self._ends_at or now + settings.total_seconds
+        if now > self._ends_at:
+            self.cut(errors.TookTooLong(), "refused")
+        elif self._stalled_at is not None:
             if now - self._stalled_at > settings.stall_seconds:
                 self._client.abort()
         elif self._done_at is not None:
@@ -358,10 +386,18 @@ class Exchange:
     ) -> None:
         """The one usage event of this request; the client's last bytes go out when it is on disk."""
         assert not self._is_over
+        if outcome == "completed":
+            self._parts.pool.learn(self._route.id, settled.output_tokens)
+        elif outcome == "engine_failed":
+            self._call.is_good = False
         self._clean_up(settled)
-        self._count(outcome, settled)
-        event = self._event(outcome, status, settled, time.time_ns() // 1000)
+        if self._filter is not None:
+            self._parts.metrics.malformed_frames += self._filter.malformed
+        event = self.event = self._event(outcome, status, settled, time.time_ns() // 1000)
+        self._parts.metrics.observe(event)
         self._log(event)
+        if self._parts.traces is not None:
+            self._parts.traces.tell(event, self.traceparent, has_woken=self._has_woken)
 
         def finish(_is_durable: bool) -> None:
             if error is None and content is not None:
@@ -390,6 +426,13 @@ class Exchange:
     def _clean_up(self, settled: Settled) -> None:
         self._is_over = True
         self._parts.live.discard(self)
+        if self._held_us and settled is not NOTHING:
+            self._parts.holding.correct(
+                self._route.id,
+                organization_id=self._grant.organization_id,
+                key_id=self.key_id,
+                tokens=settled.input_tokens - settled.cached_tokens + settled.output_tokens - self._tokens,
+            )
         if self._held_at is not None:
             self._parts.holding.remove(self, self._route.id)
             self._stop_waiting()
@@ -402,16 +445,6 @@ class Exchange:
                 output_tokens=settled.output_tokens,
             )
         self._call.drop()
-
-    def _count(self, outcome: Outcome, settled: Settled) -> None:
-        metrics = self._parts.metrics
-        metrics.outcomes[outcome] += 1
-        metrics.input_tokens += settled.input_tokens
-        metrics.cached_tokens += settled.cached_tokens
-        metrics.output_tokens += settled.output_tokens
-        metrics.usage_disagreements += settled.is_disputed
-        if self._filter is not None:
-            metrics.malformed_frames += self._filter.malformed
 
     def _event(self, outcome: Outcome, status: int, settled: Settled, ended_at_us: int) -> UsageEvent:
         route = self._route
@@ -436,6 +469,7 @@ class Exchange:
             first_token_at_us=self._first_token_us,
             ended_at_us=ended_at_us,
             held_us=self._held_us,
+            is_disputed=settled.is_disputed,
         )
 
     def _log(self, event: UsageEvent) -> None:

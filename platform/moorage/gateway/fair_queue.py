@@ -2,8 +2,9 @@
 
 Start-time fair queueing (Goyal, Vin, Cheng 1996), once among organizations and once among the keys of each. A flow has
 a start tag; the one with the lowest goes next, and its tag moves on by what was served, divided by its weight. A flow
-that comes back starts at the present tag: it has saved nothing up, and owes nothing but what it took too much of. So a
-light caller waits for one turn of each other flow, not for their queues. O(log flows) a step.
+that took less than its share lags behind, by BURST turns at most: whoever calls in bursts but within its share waits
+for a place to come free and not for its turn again and again. One that took more has saved nothing up. So a light
+caller never waits for another's queue. O(log flows) a step.
 
 The bound is shared too: when the queue is full, the newest request of the longest flow makes way for one of a flow that
 has fewer places.
@@ -16,8 +17,13 @@ from typing import Final, Generic, NamedTuple, TypeVar
 
 #: A key's weight among the keys of its organization, by its priority.
 WEIGHTS: Final = {"low": 1.0, "normal": 4.0, "high": 16.0}
-#: Flows that nobody waits in are forgotten when there are more of them than this, and than of the others.
-_EMPTY_FLOWS: Final = 64
+#: How many turns of usual size a flow may have saved up. Without it, a caller within its share that calls at random
+#: times has three times the p99 beside one that floods; with it, less than twice (tests/gateway/test_fair_queue.py).
+BURST: Final = 32
+#: How slowly the usual size follows the last one.
+_MEMORY: Final = 16
+#: From how many flows on those are forgotten that nobody waits in.
+_FORGET_FROM: Final = 64
 
 Item = TypeVar("Item", bound=Hashable)
 
@@ -45,12 +51,15 @@ class _Flow(Generic[Item]):
 class _Level(Generic[Item]):
     """The flows that share something."""
 
-    __slots__ = ("_heap", "_order", "flows", "now")
+    __slots__ = ("_forget_at", "_heap", "_order", "_usual", "flows", "now")
 
     def __init__(self) -> None:
         self.flows: Final[dict[str, _Flow[Item]]] = {}
-        #: The start tag of what was served last.
+        #: The highest start tag of what was served.
         self.now = 0.0
+        #: The usual tokens of a turn.
+        self._usual = 0.0
+        self._forget_at = _FORGET_FROM
         self._heap: Final[list[tuple[float, int, _Flow[Item]]]] = []
         self._order = 0
 
@@ -65,7 +74,7 @@ class _Level(Generic[Item]):
         """One more waits in ``flow``."""
         flow.size += 1
         if not flow.is_listed:
-            flow.start = max(self.now, flow.finish)
+            flow.start = max(self.now - BURST * self._usual / flow.weight, flow.finish)
             self._list(flow)
 
     def first(self) -> _Flow[Item]:
@@ -79,17 +88,16 @@ class _Level(Generic[Item]):
         heapq.heappop(self._heap)
         flow.is_listed = False
         flow.size -= 1
-        self.now = flow.start
+        self.now = max(self.now, flow.start)
+        self._usual += (tokens - self._usual) / _MEMORY if self._usual else tokens
         charge = tokens + flow.debt
         flow.debt = min(charge, 0.0)
         flow.finish = flow.start + max(charge, 0.0) / flow.weight
         if flow.size:
             flow.start = flow.finish
             self._list(flow)
-        elif len(self.flows) > 2 * len(self._heap) + _EMPTY_FLOWS:
-            for name in [each.name for each in self.flows.values() if not each.size and each.finish <= self.now]:
-                if not self.flows[name].is_listed:
-                    del self.flows[name]
+        elif len(self.flows) >= self._forget_at:
+            self._forget()
 
     def owes(self, flow: _Flow[Item], tokens: float) -> None:
         """``flow`` took more (or less) than was thought."""
@@ -97,6 +105,13 @@ class _Level(Generic[Item]):
             flow.debt += tokens
         else:
             flow.finish += tokens / flow.weight
+
+    def _forget(self) -> None:
+        """Drop the flows that would start as new ones do."""
+        for flow in list(self.flows.values()):
+            if not flow.is_listed and flow.finish <= self.now - BURST * self._usual / flow.weight:
+                del self.flows[flow.name]
+        self._forget_at = 2 * len(self.flows) + _FORGET_FROM
 
     def _list(self, flow: _Flow[Item]) -> None:
         flow.is_listed = True

@@ -18,9 +18,8 @@ from moorage.gateway.routes import RouteTable, is_serving, is_waking
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
 
-#: What is going on while a route's furthest replica is at a stage, for people.
+#: What is going on while a route's furthest replica is at a stage, for people. Of others the reason says more.
 _STAGES: Final = {
-    "pending": "waiting for room on a node",
     "placed": "a node has room for it",
     "pulling": "pulling the weights",
     "starting": "loading the weights",
@@ -62,12 +61,12 @@ class Holding:
         *,
         limit: int,
         ask_wake: Callable[[Route], None],
-        pool: Pool | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        pool: Pool,
+        clock: Callable[[], float],
     ) -> None:
         self._limit: Final = limit
         self._ask_wake: Final = ask_wake
-        self._pool: Final = pool or Pool()
+        self._pool: Final = pool
         self._clock: Final = clock
         self._rooms: dict[str, _Room] = {}
 
@@ -88,9 +87,9 @@ class Holding:
         waiter: Waiter,
         route: Route,
         *,
-        organization_id: str = "",
-        key_id: str = "",
-        tokens: float = 1.0,
+        organization_id: str,
+        key_id: str,
+        tokens: float,
         weight: float = WEIGHTS["normal"],
     ) -> None:
         """Hold a request of so many tokens, and ask for the wake where nobody is up to answer it. Raises QueueFull."""
@@ -136,7 +135,7 @@ class Holding:
             elif not is_waking(route):
                 self._send_away(room, NotServing(not_serving_sentence(route)))
 
-    def tick(self, now: float, _routes: RouteTable | None = None) -> None:
+    def tick(self, now: float) -> None:
         """Send away those whose patience has run out; ``now`` is the loop's time."""
         for room in list(self._rooms.values()):
             self._ask(room.route)
@@ -190,17 +189,13 @@ class Holding:
 
 def not_awake(route: Route, now: float) -> NotServing:
     """Why a route that wakes is not serving yet: its stage, how far that is, and how long it may take. Unix seconds."""
-    eta = math.ceil(route.expected_at - now) if route.expected_at > now else None
+    eta = _seconds_left(route, now)
     if not route.stage:
         return NotServing(f"The model {route.served_name} did not wake in time. {route.reason}".strip())
-    said = [_STAGES.get(route.stage, route.stage)]
-    if route.percent is not None:
-        said.append(f"{route.percent} %")
-    if eta is not None:
-        said.append(f"about {eta} s left")
-    sentence = f"The model {route.served_name} is starting: {', '.join(said)}."
-    if route.stage == "pending":
-        sentence = f"{sentence} {route.reason}".strip()
+    if route.stage in _STAGES:
+        sentence = f"The model {route.served_name} is starting: {_stage(route, eta)}."
+    else:
+        sentence = f"The model {route.served_name} is starting. {route.reason}".strip()
     return NotServing(
         sentence,
         retry_after=None if eta is None else min(eta, _LONGEST_RETRY),
@@ -208,7 +203,29 @@ def not_awake(route: Route, now: float) -> NotServing:
     )
 
 
+def waiting_comment(route: Route, now: float) -> bytes:
+    """What a stream that waits is told, as a comment that no client reads out. Unix seconds."""
+    if is_serving(route):
+        return b": waiting for its turn\n\n"
+    if route.stage in _STAGES:
+        return b": waiting for a replica: %b\n\n" % _stage(route, _seconds_left(route, now)).encode()
+    return b": waiting for a replica\n\n"
+
+
 def not_serving_sentence(route: Route) -> str:
     """Why a route that will not wake is not serving."""
     state = "paused" if route.status == "paused" else "not serving"
     return f"The model {route.served_name} is {state}. {route.reason}".strip()
+
+
+def _seconds_left(route: Route, now: float) -> int | None:
+    return math.ceil(route.expected_at - now) if route.expected_at > now else None
+
+
+def _stage(route: Route, eta: int | None) -> str:
+    said = [_STAGES[route.stage]]
+    if route.percent is not None:
+        said.append(f"{route.percent} %")
+    if eta is not None:
+        said.append(f"about {eta} s left")
+    return ", ".join(said)

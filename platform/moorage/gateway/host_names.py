@@ -8,6 +8,7 @@ import re
 from typing import Final
 
 from moorage.gateway.errors import HostRefused
+from moorage.gateway.settings import Settings, SettingsError
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -47,3 +48,11 @@ class HostNames:
         name = name.rpartition(":")[0] if re.search(r":\d*$", name) and not name.endswith("]") else name
         name = name.rstrip(".")
         return name.removesuffix(self._suffix) if self._suffix and name.endswith(self._suffix) else ""
+
+
+def configured(settings: Settings) -> HostNames:
+    """Of the domain of ``settings``. Raises SettingsError."""
+    try:
+        return HostNames(settings.domain)
+    except ValueError as error:
+        raise SettingsError(f"MOORAGE_GATEWAY_DOMAIN cannot be used: {error}") from error

@@ -156,7 +156,7 @@ class Idempotency:
         """The call is settled and its last bytes are out, or its client is gone. ``is_used``: the key is used up."""
         if not is_used:
             self._free(claim)
-        elif claim.pieces is None:
+        elif claim.pieces is None or not claim.status:
             # PostgreSQL remembers that it was answered.
             self._forget(claim)
         else:

@@ -9,6 +9,7 @@ import os
 import pathlib
 import queue
 import threading
+import time
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Final
@@ -23,6 +24,8 @@ _RESERVE: Final = 1024
 #: Bytes kept free besides, for checkpoints and the carried opens of a rotation.
 _MARGIN: Final = 16 * 1024
 _RETRY_SECONDS: Final = 1.0
+#: A disk that is quicker than this may be waited for when nobody else is being served.
+_INLINE_SECONDS: Final = 0.0005
 #: Streams in one checkpoint record, far below the format's largest payload.
 _STREAMS_PER_RECORD: Final = 2000
 
@@ -30,14 +33,8 @@ _STREAMS_PER_RECORD: Final = 2000
 Then = Callable[[bool], None]
 
 
-class _Entry:
-    __slots__ = ("content", "kind", "request_id", "then")
-
-    def __init__(self, kind: int, request_id: str, content: bytes, then: Then | None) -> None:
-        self.kind = kind
-        self.request_id = request_id
-        self.content = content
-        self.then = then
+#: Kind, request id, the record, and who waits for it. A plain tuple: two are made for each request.
+_Entry = tuple[int, str, bytes, Then | None]
 
 
 class _SyncJob:
@@ -81,7 +78,9 @@ class JournalWriter:
         self._is_sync_in_flight = False
         self._is_flush_due = False
         self._is_healthy = False
+        self._usual_seconds = float("inf")  # how long a sync takes, as far as is known
         self._next_attempt = 0.0
+        self._sync_began = 0.0
         self._lock: int | None = None
         self._jobs: queue.SimpleQueue[_SyncJob | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
@@ -101,6 +100,14 @@ class JournalWriter:
         """Whether everything promised is on disk."""
         return not (self._pending or self._written or self._syncing)
 
+    @property
+    def unsynced(self) -> tuple[int, float]:
+        """Bytes that are not on disk yet, and since when (seconds) the oldest of them waits, at least."""
+        waiting = [*self._pending, *self._written, *self._syncing]
+        if not waiting:
+            return 0, 0.0
+        return sum(len(content) for _, _, content, _ in waiting), self._loop.time() - self._sync_began
+
     def admit(self) -> bool:
         """Whether one more billable request may start: its open and its close have a place."""
         if not self._is_healthy:
@@ -112,21 +119,18 @@ class JournalWriter:
 
     def open(self, event: UsageEvent, then: Then) -> None:
         """Record that a request is about to be sent; ``then`` comes when the record is written, before any sync."""
-        content = journal.encode(journal.Open(event=event))
-        self._append(_Entry(journal.OPEN, event.request_id, content, then))
+        self._append((journal.OPEN, event.request_id, journal.encode_open(event), then))
 
     def close(self, event: UsageEvent, then: Then | None = None) -> None:
         """Record how a request ended; ``then`` comes when the record is durable, however long that takes."""
-        content = journal.encode(journal.Close(event=event))
-        self._append(_Entry(journal.CLOSE, event.request_id, content, then))
+        self._append((journal.CLOSE, event.request_id, journal.encode_close(event), then))
 
-    def checkpoint(self) -> None:
-        """Record how far every live stream is. Skipped when the space is promised to closes."""
-        content = b"".join(self._checkpoints())
-        if content and self._segment is not None and self._is_healthy:
+    def checkpoint(self, content: bytes) -> None:
+        """Write ``content``, records of how far live streams are. Skipped when the space is promised to closes."""
+        if self._segment is not None and self._is_healthy:
             if len(content) + len(self._live) * _RESERVE > self._segment.free and not self._try_segment():
                 return
-            self._append(_Entry(journal.CHECKPOINT, "", content, None))
+            self._append((journal.CHECKPOINT, "", content, None))
 
     def tick(self) -> None:
         """Try again what failed; call it about once a second."""
@@ -159,7 +163,7 @@ class JournalWriter:
         if not self._pending:
             return
         entries, self._pending = self._pending, []
-        content = b"".join([entry.content for entry in entries])
+        content = b"".join([content for _, _, content, _ in entries])
         try:
             if self._segment is None or self._segment.free < len(content):
                 self._next_segment(owed=len(content))
@@ -168,24 +172,27 @@ class JournalWriter:
         except OSError:
             self._fail_writing(entries)
             return
+        opened: list[Then] = []
         for entry in entries:
-            if entry.kind == journal.OPEN:
-                self._live[entry.request_id] = entry.content
-            elif entry.kind == journal.CLOSE:
-                self._live.pop(entry.request_id, None)
+            kind, request_id, record, then = entry
+            if kind == journal.OPEN:
+                self._live[request_id] = record
+                if then is not None:
+                    opened.append(then)
+            elif kind == journal.CLOSE:
+                self._live.pop(request_id, None)
                 self._written.append(entry)
         self._start_sync()
-        for entry in entries:
-            if entry.kind == journal.OPEN and entry.then is not None:
-                entry.then(True)
+        for then in opened:
+            then(True)
 
     def _fail_writing(self, entries: list[_Entry]) -> None:
         self._abandon_segment()
         # A close is owed until it is written; an open that cannot be written is a request that does not start.
-        self._pending = [entry for entry in entries if entry.kind == journal.CLOSE] + self._pending
-        for entry in entries:
-            if entry.kind == journal.OPEN and entry.then is not None:
-                entry.then(False)
+        self._pending = [entry for entry in entries if entry[0] == journal.CLOSE] + self._pending
+        for kind, _, _, then in entries:
+            if kind == journal.OPEN and then is not None:
+                then(False)
 
     def _try_segment(self) -> bool:
         """A new segment if one can be had, at most one try a second. Returns whether there is one."""
@@ -193,7 +200,7 @@ class JournalWriter:
         if now < self._next_attempt:
             return False
         try:
-            self._next_segment(owed=sum(len(entry.content) for entry in self._pending))
+            self._next_segment(owed=sum(len(content) for _, _, content, _ in self._pending))
         except OSError:
             self._next_attempt = now + _RETRY_SECONDS
             self._metrics.failures += 1
@@ -232,7 +239,12 @@ class JournalWriter:
         if self._is_sync_in_flight or not self._written or self._segment is None:
             return
         self._is_sync_in_flight = True
+        self._sync_began = self._loop.time()
         self._syncing, self._written = self._written, []
+        if self._usual_seconds < _INLINE_SECONDS and not (self._live or self._stale or self._is_new_segment):
+            # Nobody else is being served, and this disk is quick: waiting here is cheaper than two threads' hand-over.
+            self._synced(*self._timed_sync([self._segment]))
+            return
         stale, self._stale = self._stale, []
         directory = self._directory if self._is_new_segment else None
         self._is_new_segment = False
@@ -240,23 +252,32 @@ class JournalWriter:
 
     def _sync_forever(self) -> None:
         while (job := self._jobs.get()) is not None:
-            started = self._loop.time()
-            failure: OSError | None = None
+            failure, seconds = self._timed_sync(job.segments)
             try:
-                for segment in job.segments:
-                    self._sync(segment.descriptor)
-                if job.directory is not None:
+                if failure is None and job.directory is not None:
                     _sync_directory(job.directory)
-                for segment in job.stale:
-                    segment.close()
+                if failure is None:
+                    for segment in job.stale:
+                        segment.close()
             except OSError as error:
                 failure = error
-            self._loop.call_soon_threadsafe(self._synced, failure, self._loop.time() - started)
+            self._loop.call_soon_threadsafe(self._synced, failure, seconds)
+
+    def _timed_sync(self, segments: list[Segment]) -> tuple[OSError | None, float]:
+        started = time.monotonic()
+        failure: OSError | None = None
+        try:
+            for segment in segments:
+                self._sync(segment.descriptor)
+        except OSError as error:
+            failure = error
+        return failure, time.monotonic() - started
 
     def _synced(self, failure: OSError | None, seconds: float) -> None:
         self._is_sync_in_flight = False
         self._metrics.syncs += 1
         self._metrics.sync_seconds += seconds
+        self._usual_seconds = seconds if self._usual_seconds > 1 else 0.9 * self._usual_seconds + 0.1 * seconds
         entries, self._syncing = self._syncing, []
         if failure is not None:
             # After a failed sync nobody knows what the file holds: everything unconfirmed is written again elsewhere.
@@ -267,9 +288,9 @@ class JournalWriter:
             return
         self._is_healthy = True
         self._start_sync()
-        for entry in entries:
-            if entry.then is not None:
-                entry.then(True)
+        for _, _, _, then in entries:
+            if then is not None:
+                then(True)
 
     def _abandon_segment(self) -> None:
         """What was tried failed: the rest goes to a new segment, and nothing new is admitted until that works."""

@@ -1,59 +1,104 @@
 """Who is calling: API keys by their digest, in memory. No lookup ever leaves the process."""
 
 import hashlib
-import re
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Final, TypeVar
 
 from moorage.gateway.errors import KeyLacksScope, KeyRefused, OrganizationSuspended
-from moorage.wire.records import KeyGrant
+from moorage.gateway.networks import is_within
+from moorage.gateway.refusals import NetworkRefused
+from moorage.wire.limits import NO_LIMITS
+from moorage.wire.records import KeyGrant, OrganizationGrant
 
 SCOPE: Final = "inference"
-#: One space, ASCII only, nothing before or after: RFC 6750's form and no variant of it.
-_BEARER: Final = re.compile(rb"[Bb]earer (mk_live_[0-9A-Za-z]{39})")
+#: ``Bearer mk_live_`` and 39 letters and digits: RFC 6750's form with one space, and no variant of it.
+_SCHEMES: Final = frozenset({b"Bearer mk_live_", b"bearer mk_live_"})
+_SCHEME: Final = 15
+_LENGTH: Final = _SCHEME + 39
+
+_Value = TypeVar("_Value", bound=Hashable)
+
+
+def digest_of(authorization: bytes) -> bytes:
+    """The SHA-256 of the secret in an Authorization header's value. Raises KeyRefused for any other form."""
+    if len(authorization) != _LENGTH or authorization[:_SCHEME] not in _SCHEMES:
+        raise KeyRefused
+    secret = authorization[7:]
+    if not secret[8:].isalnum():
+        raise KeyRefused
+    return hashlib.sha256(secret).digest()
 
 
 class Keyring:
-    """The keys that are neither revoked nor expired, by SHA-256 of their text and by id."""
+    """The keys that are neither revoked nor expired, by SHA-256 of their text.
 
-    def __init__(self, grants: Iterable[KeyGrant] = ()) -> None:
+    A key costs some four hundred bytes here: what many keys have in common is kept once, digests are bytes, and the
+    grants that callers see have no ``sha256``. ``organizations`` is read, never written.
+    """
+
+    def __init__(
+        self, grants: Iterable[KeyGrant] = (), *, organizations: Mapping[str, OrganizationGrant] | None = None
+    ) -> None:
         self._by_digest: dict[bytes, KeyGrant] = {}
-        self._by_id: dict[str, KeyGrant] = {}
+        self._digests: dict[str, bytes] = {}
+        self._organizations: Mapping[str, OrganizationGrant] = {} if organizations is None else organizations
+        self._known: dict[Hashable, Hashable] = {}
         for grant in grants:
             self.put(grant)
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self._digests)
 
     def ids(self) -> frozenset[str]:
         """Ids of all keys."""
-        return frozenset(self._by_id)
+        return frozenset(self._digests)
 
-    def put(self, grant: KeyGrant) -> None:
-        """Add or replace one key."""
-        self.remove(grant.id)
-        self._by_id[grant.id] = grant
-        self._by_digest[bytes.fromhex(grant.sha256)] = grant
+    def put(self, grant: KeyGrant) -> KeyGrant | None:
+        """Add or replace one key. Returns what it was before."""
+        digest = bytes.fromhex(grant.sha256)
+        before = self.remove(grant.id)
+        once = self._once
+        kept = KeyGrant(
+            id=grant.id,
+            sha256="",
+            organization_id=once(grant.organization_id),
+            standing=once(grant.standing),
+            scopes=once(grant.scopes),
+            expires_at=grant.expires_at,
+            models=once(grant.models),
+            limits=once(grant.limits) if grant.limits else NO_LIMITS,
+            networks=once(grant.networks),
+        )
+        self._digests[kept.id] = digest
+        self._by_digest[digest] = kept
+        return before
 
-    def remove(self, key_id: str) -> None:
-        """Forget one key; unknown ids are no error."""
-        grant = self._by_id.pop(key_id, None)
-        if grant is not None:
-            self._by_digest.pop(bytes.fromhex(grant.sha256), None)
+    def remove(self, key_id: str) -> KeyGrant | None:
+        """Forget one key; unknown ids are no error. Returns what it was."""
+        digest = self._digests.pop(key_id, None)
+        return self._by_digest.pop(digest, None) if digest is not None else None
 
-    def authenticate(self, authorization: bytes, now: float) -> KeyGrant:
-        """The grant behind an Authorization header's value; ``now`` in Unix seconds.
+    def authenticate(self, authorization: bytes, now: float, peer: str) -> KeyGrant:
+        """The grant behind an Authorization header's value; ``now`` in Unix seconds, ``peer`` the caller's address.
 
-        Raises KeyRefused, KeyLacksScope or OrganizationSuspended.
+        Raises KeyRefused, KeyLacksScope, NetworkRefused or OrganizationSuspended.
         """
-        bearer = _BEARER.fullmatch(authorization)
-        if bearer is None:
-            raise KeyRefused
-        grant = self._by_digest.get(hashlib.sha256(bearer[1]).digest())
+        return self.admit(digest_of(authorization), now, peer)
+
+    def admit(self, digest: bytes, now: float, peer: str) -> KeyGrant:
+        """The same for a ``digest_of`` that the caller has kept: what a connection says with every request."""
+        grant = self._by_digest.get(digest)
         if grant is None or (grant.expires_at is not None and grant.expires_at <= now):
             raise KeyRefused
         if SCOPE not in grant.scopes:
             raise KeyLacksScope
-        if grant.standing == "suspended":
+        if grant.networks and not is_within(peer, grant.networks):
+            raise NetworkRefused
+        organization = self._organizations.get(grant.organization_id)
+        if (grant.standing if organization is None else organization.standing) == "suspended":
             raise OrganizationSuspended
         return grant
+
+    def _once(self, value: _Value) -> _Value:
+        # Ids of organizations, scopes, limits: as many as there are different ones, whatever the number of keys.
+        return self._known.setdefault(value, value)  # type: ignore[return-value]

@@ -1,10 +1,17 @@
-"""Plain counters of one worker, shown as Prometheus text at ``/-/metrics``. No tenant appears in a label."""
+"""What one worker counts: plain counters and histograms, shown by ``exposition``. No tenant appears in a label."""
 
 import collections
 import dataclasses
 from typing import Final
 
-CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+from moorage.gateway.histogram import Histogram
+from moorage.wire.records import UsageEvent
+
+#: Upper bounds in seconds. A whole answer may take minutes, a first token a cold start, a token a few milliseconds.
+_REQUEST: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+_FIRST_TOKEN: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80)
+_BETWEEN_TOKENS: Final = (0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1, 2.5)
+_QUEUE: Final = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 60, 120, 300)
 
 
 @dataclasses.dataclass(slots=True)
@@ -32,41 +39,25 @@ class Metrics:
     wakes: int = 0
     in_flight: int = 0
     held: int = 0
+    request_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_REQUEST))
+    #: From the request to its first token, waiting for a replica included.
+    first_token_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_FIRST_TOKEN))
+    #: The mean of each stream.
+    between_tokens_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_BETWEEN_TOKENS))
+    queue_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_QUEUE))
 
-    def render(self, *, connections: int, keys: int, is_journal_healthy: bool, is_database_connected: bool) -> bytes:
-        """Prometheus text format, version 0.0.4."""
-        lines: list[str] = []
-
-        def family(name: str, kind: str, meaning: str, samples: list[tuple[str, float]]) -> None:
-            lines.append(f"# HELP moorage_gateway_{name} {meaning}")
-            lines.append(f"# TYPE moorage_gateway_{name} {kind}")
-            lines.extend(f"moorage_gateway_{name}{labels} {value}" for labels, value in samples)
-
-        requests = [(f'{{path="{path}",status="{status}"}}', n) for (path, status), n in sorted(self.requests.items())]
-        outcomes = [(f'{{outcome="{outcome}"}}', float(count)) for outcome, count in sorted(self.outcomes.items())]
-        tokens = [
-            ('{kind="input"}', float(self.input_tokens)),
-            ('{kind="cached_input"}', float(self.cached_tokens)),
-            ('{kind="output"}', float(self.output_tokens)),
-        ]
-        family("requests_total", "counter", "Answers by path and status.", [(key, float(n)) for key, n in requests])
-        family("outcomes_total", "counter", "Billable requests by how they ended.", outcomes)
-        family("tokens_total", "counter", "Tokens settled.", tokens)
-        single: list[tuple[str, str, str, float]] = [
-            ("in_flight", "gauge", "Requests at an engine.", self.in_flight),
-            ("held", "gauge", "Requests waiting for a replica.", self.held),
-            ("connections", "gauge", "Open client connections.", connections),
-            ("keys", "gauge", "API keys known.", keys),
-            ("journal_healthy", "gauge", "1 when usage can be recorded.", is_journal_healthy),
-            ("database_connected", "gauge", "1 when the listener is connected.", is_database_connected),
-            ("journal_syncs_total", "counter", "Calls of fdatasync.", self.journal.syncs),
-            ("journal_sync_seconds_total", "counter", "Time in fdatasync.", self.journal.sync_seconds),
-            ("journal_failures_total", "counter", "Writes and syncs that failed.", self.journal.failures),
-            ("usage_disagreements_total", "counter", "Engine figures not borne out.", self.usage_disagreements),
-            ("malformed_frames_total", "counter", "Engine frames that were dropped.", self.malformed_frames),
-            ("engine_retries_total", "counter", "Requests sent a second time.", self.engine_retries),
-            ("wakes_total", "counter", "Wakes written.", self.wakes),
-        ]
-        for name, kind, meaning, value in single:
-            family(name, kind, meaning, [("", float(value))])
-        return ("\n".join(lines) + "\n").encode()
+    def observe(self, event: UsageEvent) -> None:
+        """Count a settled request; about a microsecond."""
+        self.outcomes[event.outcome] += 1
+        self.input_tokens += event.input_tokens
+        self.cached_tokens += event.cached_tokens
+        self.output_tokens += event.output_tokens
+        self.usage_disagreements += event.is_disputed
+        started, first, ended = event.started_at_us, event.first_token_at_us, event.ended_at_us
+        self.request_seconds.observe(ended - started)
+        self.queue_seconds.observe(event.held_us)
+        # An answer in one piece has no first token that anybody saw.
+        if first is not None and event.is_stream:
+            self.first_token_seconds.observe(first - started)
+            if event.output_tokens > 1:
+                self.between_tokens_seconds.observe((ended - first) // (event.output_tokens - 1))

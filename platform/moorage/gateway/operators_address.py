@@ -1,10 +1,12 @@
 """The operators' own address (MOORAGE_GATEWAY_METRICS): probes and metrics on a listener of their own.
 
-Each worker has one of its own, because on the shared port nobody knows which worker answers. It speaks as much HTTP as
-a scraper needs, one request a connection, and is meant for a network that clients do not reach.
+Each worker has one of its own, because on the shared port nobody knows which worker answers: the first takes the port
+that is set, the next the one above it. It speaks as much HTTP as a scraper needs, one request a connection, and is
+meant for a network that clients do not reach.
 """
 
 import asyncio
+import errno
 import re
 from collections.abc import Awaitable, Callable
 from typing import Final
@@ -13,6 +15,7 @@ _REQUEST: Final = re.compile(rb"GET (/[!-~]{0,200}) HTTP/1\.[01]\r\n")
 _MOST_HEAD: Final = 8192
 _PATIENCE_SECONDS: Final = 5.0
 _MOST_AT_ONCE: Final = 64
+_WORKERS_MOST: Final = 64
 
 #: Status, content and media type for a path.
 Answer = Callable[[str], Awaitable[tuple[int, bytes, str]]]
@@ -28,8 +31,15 @@ class OperatorsAddress:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listen. Raises OSError when the port cannot be had."""
-        self._server = await asyncio.start_server(self._talk, host, port, limit=_MOST_HEAD)
+        """Listen on ``port`` or the next that is free. Raises OSError when none can be had."""
+        for choice in range(port, port + _WORKERS_MOST):
+            try:
+                self._server = await asyncio.start_server(self._talk, host, choice, limit=_MOST_HEAD)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or choice == port + _WORKERS_MOST - 1:
+                    raise
+        assert self._server is not None
         self.port = self._server.sockets[0].getsockname()[1]
 
     def stop(self) -> None:

@@ -8,12 +8,16 @@ from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
 from moorage.gateway.admission import Admission
 from moorage.gateway.holding import Holding
+from moorage.gateway.host_names import HostNames
+from moorage.gateway.idempotency import Idempotency
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.keys import Keyring
 from moorage.gateway.metrics import Metrics
 from moorage.gateway.pool import Pool
 from moorage.gateway.routes import RouteTable
 from moorage.gateway.settings import Settings
+from moorage.gateway.tls import Certificate
+from moorage.gateway.traces import Traces
 
 if TYPE_CHECKING:
     from moorage.gateway.client_protocol import ClientProtocol
@@ -33,6 +37,12 @@ class Parts:
     admission: Admission
     pool: Pool
     access_log: AccessLog
+    idempotency: Idempotency
+    hosts: HostNames = dataclasses.field(default_factory=HostNames)
+    #: None: nobody takes traces.
+    traces: Traces | None = None
+    #: None: plain HTTP is spoken.
+    certificate: Certificate | None = None
     keys: Keyring = dataclasses.field(default_factory=Keyring)
     routes: RouteTable = dataclasses.field(default_factory=RouteTable)
     connections: "set[ClientProtocol]" = dataclasses.field(default_factory=set)

@@ -44,8 +44,6 @@ class Replica:
         self.in_flight = 0
         #: Tokens that the requests in flight are expected to take.
         self.outstanding = 0
-        #: Requests sent whose answer has not begun.
-        self.unanswered = 0
         self._is_retired = False
         self._idle: collections.deque[UpstreamConnection] = collections.deque()
 
@@ -79,14 +77,10 @@ class Replica:
         return connection
 
     def give_back(self, connection: UpstreamConnection) -> None:
-        """Keep a connection whose answer is complete.
-
-        Not while other requests wait for their answer to begin: llama-server serves a connection with a thread, and an
-        idle one would keep that thread from them.
-        """
+        """Keep a connection whose answer is complete."""
         if not connection.is_open:
             return
-        if self.unanswered or self._is_retired:
+        if self._is_retired:
             connection.abort()
             return
         connection.idle_since = time.monotonic()
@@ -122,11 +116,11 @@ class Group:
         self.only = replicas[0] if len(replicas) == 1 else None
 
     def willing(self, tried: Collection[str], now: float) -> list[Replica]:
-        """Those that can take a request now."""
+        """Those that can take a request now. One that was refused elsewhere has had its turn: the engine queues it."""
         return [
             replica
             for replica in self.replicas
-            if replica.in_flight < replica.slots
+            if (replica.in_flight < replica.slots or tried)
             and (replica.breaker.is_closed or replica.breaker.allows(now))
             and replica.id not in tried
         ]
@@ -156,7 +150,7 @@ class Pool:
             group.typical_output += output_tokens - group.typical_output >> _TYPICAL_SHIFT
 
     def choose(
-        self, route: Route, content: bytes = b"", tokens: int = 0, now: float = 0.0, tried: Collection[str] = ()
+        self, route: Route, content: bytes, tokens: int, now: float, tried: Collection[str] = ()
     ) -> Replica | None:
         """The replica that a request of ``tokens`` with this engine's body goes to, or None: ``refusal`` knows why.
 
@@ -212,8 +206,6 @@ class Pool:
                 del self._groups[route_id]
             else:
                 group.serve(route, replicas)
-
-    keep_only = routes_changed
 
     def tick(self, *, idle_seconds: float) -> None:
         """Close what has been idle for too long."""

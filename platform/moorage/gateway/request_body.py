@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from moorage.gateway import plain_body
-from moorage.gateway.errors import BadField, BadRequest
-from moorage.gateway.request_fields import BODIES, shown, tree, wrong
+from moorage.gateway import json_faults, plain_body
+from moorage.gateway.errors import BadRequest
+from moorage.gateway.request_fields import BODIES, tree, wrong
 from moorage.wire.records import Route
 
 _KINDS: Final = {"/v1/chat/completions": "chat", "/v1/completions": "chat", "/v1/embeddings": "embedding"}
@@ -36,6 +36,8 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     @property
     def inputs(self) -> int:
         """Prompts in this request."""
+        if "messages" in self.members:
+            return 1
         prompts = self.members.get("prompt", self.members.get("input"))
         is_batch = isinstance(prompts, list) and bool(prompts) and not isinstance(prompts[0], int)
         return len(prompts) if is_batch else 1  # type: ignore[arg-type]  # a list, by is_batch
@@ -85,18 +87,13 @@ def decode(content: bytes) -> Any:
             object_pairs_hook=_object,
             parse_constant=_refuse_constant,
         )
-    except RecursionError:
-        raise BadRequest("The body nests too deep.") from None
-    except ValueError:
+    except (RecursionError, ValueError, _Refused):
         # The parser's own message would repeat a piece of the body.
-        raise BadRequest("The body is not valid JSON in UTF-8.") from None
+        raise json_faults.find(content) from None
 
 
 def for_engine(body: Body, route: Route, *, cache_salt: str) -> bytes:
     """The body that the route's engine gets. Raises BadField where the model cannot do what is asked."""
-    if _KINDS[body.path] != route.kind:
-        kind = "embeddings only" if route.kind == "embedding" else "no embeddings"
-        raise BadField(f"model: {route.served_name} serves {kind}", param="model")
     limit = body.output_limit
     if limit is not None and route.context_size and limit > route.context_size:
         name = "max_completion_tokens" if "max_completion_tokens" in body.members else "max_tokens"
@@ -140,16 +137,16 @@ def _forced(body: Body, route: Route, cache_salt: str) -> bytes | None:
     return None
 
 
+class _Refused(Exception):
+    """A member twice, or a number that is none."""
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        seen: set[str] = set()
-        for name, _ in pairs:
-            if name in seen:
-                raise wrong(shown(name), "appears twice in one object")
-            seen.add(name)
+        raise _Refused
     return members
 
 
 def _refuse_constant(name: str) -> Any:
-    raise BadRequest(f"The body contains {name}, which is not JSON.")
+    raise _Refused(name)

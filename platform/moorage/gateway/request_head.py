@@ -22,7 +22,7 @@ from moorage.gateway.settings import Settings
 
 MODELS: Final = "/v1/models"
 #: Paths for operators, which need no key.
-PROBES: Final = frozenset({"/-/healthz", "/-/readyz", "/-/metrics"})
+PROBES: Final = frozenset({"/-/healthz", "/-/readyz", "/-/metrics", "/-/metrics/engines"})
 _MODEL_PREFIX: Final = "/v1/models/"
 _TARGET: Final = re.compile(rb"/[!-~]*")
 _ENCODED: Final = re.compile(rb"%(?:2[ef]|5c|00|25)", re.IGNORECASE)
@@ -31,12 +31,14 @@ _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n"
 #: Headers that lead two readers to two meanings when they come twice.
 _ONCE: Final = frozenset(
     {
-        *(b"authorization", b"host", b"content-type", b"content-length", b"transfer-encoding"),
-        *(b"expect", b"x-moorage-wait", b"connection"),
+        *(b"authorization", b"x-api-key", b"host", b"content-type", b"content-length", b"transfer-encoding"),
+        *(b"expect", b"x-moorage-wait", b"connection", b"idempotency-key"),
     }
 )
 _REFUSED: Final = frozenset({b"upgrade", b"content-encoding", b"http2-settings", b"x-http-method-override"})
-_KEPT: Final = frozenset({b"authorization", b"content-type", b"expect", b"x-moorage-wait"})
+_KEPT: Final = frozenset(
+    {b"authorization", b"x-api-key", b"content-type", b"expect", b"x-moorage-wait", b"idempotency-key"}
+)
 
 
 class RequestHead:
@@ -75,6 +77,11 @@ class RequestHead:
         self._names: set[bytes] = set()
         self._refusal: BadRequest | HeadTooLarge | None = None
 
+    def check_request_line(self, content: bytes) -> None:
+        """Refuse a first line that is not method, target and version with single spaces between. Raises BadRequest."""
+        if not content.startswith(b"%b %b HTTP/%b\r\n" % (self.method, self.target, self.version.encode("ascii"))):
+            raise BadRequest("The request line must be a method, a target and a version.")
+
     def feed(self, data: bytes) -> None:
         """Read bytes of the head, or of a chunked body. Raises BadRequest for what is not HTTP."""
         try:
@@ -112,6 +119,9 @@ class RequestHead:
                 self._refusal = BadRequest(f"The header {name.decode()} came twice.")
             self._names.add(name)
             self._take(name, value)
+        elif name == b"traceparent":
+            # Two of them are none: whoever sends them starts a trace of its own.
+            self.headers[name] = b"" if name in self.headers else value
 
     def on_headers_complete(self) -> None:
         if not self.has_surplus:
@@ -137,6 +147,7 @@ class RequestHead:
         match name:
             case b"host":
                 self._has_host = True
+                self.headers[name] = value
             case b"transfer-encoding":
                 self.is_chunked = True
                 if value.lower() != b"chunked":
@@ -153,6 +164,17 @@ class RequestHead:
                 self.headers[name] = value
 
     # -- checks
+
+    @property
+    def authorization(self) -> bytes:
+        """The key in Authorization's form. Anthropic's clients send it as X-Api-Key. Raises BadRequest for two keys."""
+        named = self.headers.get(b"authorization", b"")
+        bare = self.headers.get(b"x-api-key")
+        if bare is None:
+            return named
+        if named and named[7:] != bare:
+            raise BadRequest("Authorization and X-Api-Key hold two different keys.")
+        return b"Bearer " + bare
 
     def check_framing(self) -> None:
         """Raise what makes the rest of the connection unreadable: BadRequest or HeadTooLarge."""
@@ -225,10 +247,12 @@ class RequestHead:
 class KnownHead:
     """A head that was read and found good, and the bytes around its length, by which it is known again."""
 
-    __slots__ = ("_after", "_before", "_longest", "head")
+    __slots__ = ("_after", "_before", "_longest", "digest", "head")
 
     def __init__(self, head: RequestHead, before: bytes, after: bytes, *, longest: int) -> None:
         self.head = head
+        #: Of the key that came with it.
+        self.digest = b""
         self._before = before
         self._after = after
         self._longest = longest

@@ -3,8 +3,6 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import msgspec
-
 from moorage.gateway.errors import ModelNotFound
 from moorage.wire.records import KeyGrant, Route
 
@@ -57,18 +55,3 @@ def is_serving(route: Route) -> bool:
 def is_waking(route: Route) -> bool:
     """Whether it is worth waiting for a replica. A ready route without one is between two replicas."""
     return not is_serving(route) and (route.status == "ready" or route.status in WAKING)
-
-
-def model_document(route: Route) -> dict[str, str | int]:
-    """One entry of ``GET /v1/models``, in OpenAI's shape."""
-    return {
-        "id": route.served_name,
-        "object": "model",
-        "created": route.created_at,
-        "owned_by": route.organization_id,
-    }
-
-
-def model_list(routes: list[Route]) -> bytes:
-    """The answer to ``GET /v1/models``."""
-    return msgspec.json.encode({"object": "list", "data": [model_document(route) for route in routes]})

@@ -3,31 +3,34 @@
 import asyncio
 import gc
 import os
-import time
 from collections.abc import Callable
 from typing import Final
 
 import psycopg
 
+from moorage.gateway import host_names, tls, traces
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
-from moorage.gateway.admission import NoLimits
-from moorage.gateway.client_protocol import ClientProtocol
+from moorage.gateway.admission import Admission
+from moorage.gateway.claims import ClaimRegister
+from moorage.gateway.database import connect
 from moorage.gateway.errors import KeyRefused, Stopping
 from moorage.gateway.holding import Holding
+from moorage.gateway.idempotency import Idempotency
 from moorage.gateway.journal_writer import JournalWriter
+from moorage.gateway.keys import Keyring
+from moorage.gateway.lease_keeper import LeaseKeeper
+from moorage.gateway.listeners import Listeners
 from moorage.gateway.metrics import Metrics
 from moorage.gateway.parts import Parts
 from moorage.gateway.pool import Pool
 from moorage.gateway.reporting import ActivityReporter, WakeWriter
 from moorage.gateway.settings import Settings
-from moorage.gateway.state import StateListener, connect
+from moorage.gateway.state import StateListener
+from moorage.gateway.timekeeping import keep_time
 from moorage.kernel import ids
 from moorage.wire.journal import Progress
 
-_TICK_SECONDS: Final = 0.25
-_CHECKPOINT_SECONDS: Final = 1.0
-_COLLECT_SECONDS: Final = 10.0
 _JOURNAL_PATIENCE_SECONDS: Final = 5.0
 
 
@@ -40,10 +43,15 @@ class Server:
         self._settings = settings
         self._loop = loop
         self._wakes = WakeWriter()
+        self._claims = ClaimRegister(database_url=settings.database_url, boot_id=self.boot_id)
+        log = AccessLog()
         metrics = Metrics()
+        pool = Pool()
+        admission = Admission(console_url=settings.console_url)
         self._parts = Parts(
             loop=loop,
-            admission=NoLimits(),
+            admission=admission,
+            keys=Keyring(organizations=admission.organizations),
             settings=settings,
             metrics=metrics,
             journal=JournalWriter(
@@ -54,35 +62,43 @@ class Server:
                 metrics=metrics.journal,
                 progress=self._progress,
             ),
-            holding=Holding(limit=settings.hold_requests_max, ask_wake=self._wakes.ask),
+            holding=Holding(limit=settings.hold_requests_max, ask_wake=self._wakes.ask, pool=pool, clock=loop.time),
             activity=Activity(),
-            pool=Pool(),
-            access_log=AccessLog(),
+            pool=pool,
+            access_log=log,
+            idempotency=Idempotency(secret=settings.secret, register=self._claims),
+            hosts=host_names.configured(settings),
+            traces=traces.configured(settings, boot_id=self.boot_id),
+            certificate=tls.configured(settings, log=log),
         )
+        self._listeners = Listeners(self._parts)
         self._tasks: list[asyncio.Task[None]] = []
-        self._listener: asyncio.Server | None = None
         self._reporter = ActivityReporter(gateway_id=self.boot_id)
+        self._leases = LeaseKeeper(
+            admission=admission,
+            boot_id=self.boot_id,
+            database_url=settings.database_url,
+            log=self._parts.access_log,
+        )
 
     async def start(self) -> None:
         """Begin to serve. Raises OSError when the port cannot be had."""
         parts = self._parts
         parts.journal.start()
-        state = StateListener(parts, keys_gone=self._keys_gone, routes_changed=self._routes_changed)
+        state = StateListener(
+            parts, boot_id=self.boot_id, keys_gone=self._keys_gone, routes_changed=self._routes_changed
+        )
         self._tasks = [
             self._loop.create_task(state.run(), name="state"),
+            self._loop.create_task(self._leases.run(), name="leases"),
             self._loop.create_task(self._wakes.run(parts), name="wakes"),
+            self._loop.create_task(self._claims.run(), name="claims"),
             self._loop.create_task(self._reporter.run(parts), name="activity"),
-            self._loop.create_task(self._keep_time(), name="clock"),
+            self._loop.create_task(keep_time(parts), name="clock"),
         ]
-        self._listener = await self._loop.create_server(
-            lambda: ClientProtocol(parts),
-            self._settings.host,
-            self._settings.port,
-            backlog=4096,
-            reuse_port=self._settings.reuse_port or None,
-        )
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        parts.access_log.write("gateway_started", boot=self.boot_id, host=host, port=port, pid=os.getpid())
+        if parts.traces is not None:
+            parts.traces.start()
+        parts.access_log.write("gateway_started", boot=self.boot_id, **await self._listeners.start(), pid=os.getpid())
         parts.access_log.flush()
         # What lives now lives to the end; the collector need not walk it again.
         gc.collect()
@@ -93,8 +109,7 @@ class Server:
         """Drain, settle what does not end in time, make it durable, and leave."""
         parts = self._parts
         parts.is_stopping = True
-        if self._listener is not None:
-            self._listener.close()
+        self._listeners.close()
         parts.holding.send_all_away(Stopping())
         for connection in list(parts.connections):
             connection.stop()
@@ -106,10 +121,13 @@ class Server:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._report_last()
+        await self._give_leases_back()
         for connection in list(parts.connections):
             connection.abort()
         parts.pool.close()
         parts.journal.stop()
+        if parts.traces is not None:
+            await self._loop.run_in_executor(None, parts.traces.stop)
         parts.access_log.write("gateway_stopped", boot=self.boot_id)
         parts.access_log.flush()
 
@@ -125,29 +143,17 @@ class Server:
         except (OSError, TimeoutError, psycopg.Error):
             return  # the rows grow stale and are read as such
 
-    async def _keep_time(self) -> None:
-        """All timeouts of the worker: one scan of what is open instead of a timer for each."""
-        parts = self._parts
-        checkpoint_at = collect_at = 0.0
-        while True:
-            await asyncio.sleep(_TICK_SECONDS)
-            now = self._loop.time()
-            for connection in list(parts.connections):
-                connection.tick(now)
-            for exchange in list(parts.live):
-                exchange.tick(now)
-            parts.holding.tick(now, parts.routes)
-            parts.journal.tick()
-            parts.pool.tick(idle_seconds=self._settings.pool_idle_seconds)
-            if now >= checkpoint_at:
-                checkpoint_at = now + _CHECKPOINT_SECONDS
-                parts.journal.checkpoint()
-                self._cut_expired()
-            if now >= collect_at:
-                # Young cycles (broken connections, exceptions) go soon; nobody waits for a walk over everything.
-                collect_at = now + _COLLECT_SECONDS
-                gc.collect(1)
-            parts.access_log.flush()
+    async def _give_leases_back(self) -> None:
+        try:
+            async with asyncio.timeout(2):
+                await self._leases.leave()
+        except (OSError, TimeoutError, psycopg.Error):
+            return  # they are taken back when the journal is read
+
+    def read_certificate(self) -> None:
+        """Read the certificate again if its files changed."""
+        if self._parts.certificate is not None:
+            self._parts.certificate.check()
 
     def _progress(self) -> list[Progress]:
         return [progress for exchange in self._parts.live if (progress := exchange.progress()) is not None]
@@ -157,12 +163,6 @@ class Server:
             if exchange.key_id in key_ids:
                 exchange.cut(KeyRefused("The API key was revoked."), "refused")
 
-    def _cut_expired(self) -> None:
-        now = time.time()
-        for exchange in list(self._parts.live):
-            if exchange.expires_at is not None and exchange.expires_at <= now:
-                exchange.cut(KeyRefused("The API key has expired."), "refused")
-
     def _routes_changed(self) -> None:
-        self._parts.pool.keep_only(self._parts.routes)
+        self._parts.pool.routes_changed(self._parts.routes)
         self._parts.holding.routes_changed(self._parts.routes)

@@ -22,9 +22,10 @@ _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: From this size on a read is looked at for frames that need no decoding.
 _BURST_BYTES: Final = 2048
 _TAIL_FRAMES: Final = 3
-_PLAIN_TEXT: Final = b'"delta":{"content":"'
-#: An empty text, text that was escaped, members that are ours.
-_UNUSUAL: Final = (b'"content":""', b"\\u", b'"usage":{', b'"error":')
+#: A chunk with one text, in three groups: what is before it, the text, what is behind it.
+_ONE_TEXT: Final = re.compile(rb'(data: \{[^\n]*?"delta":\{"content":")((?:[^"\\\n]|\\.)+)("[^\n]*\n\n)')
+#: Members that are not relayed undecoded.
+_READ_BY_US: Final = (b'"usage":{', b'"error"', b'"timings"', b'"prompt_progress"', b'"tool_calls"')
 _OURS: Final = ("timings", "prompt_progress")
 _ABSENT: Final = msgspec.Raw()
 
@@ -97,59 +98,52 @@ class EventFilter:
     def feed(self, data: bytes) -> bytes:
         """What may go to the client now, whole frames only. Raises FrameTooLarge."""
         buffer = self._rest + data if self._rest else data
-        if buffer.endswith(b"\n\n") and not (self.is_done or self.has_error):
-            end = buffer.find(b"\n\n")
-            if end == len(buffer) - 2 and buffer.startswith(b"data: {") and b"\r" not in buffer:
+        if self.is_done or self.has_error:
+            return b""
+        if buffer.endswith(b"\n\n"):
+            end = buffer.find(b"\n\n") + 2
+            if end == len(buffer) and buffer.startswith(b"data: {") and b"\r" not in buffer:
                 # The usual case at the usual pace: one frame in one read.
                 self._rest, self._searched = b"", 0
                 return self._chunk(buffer, buffer[6:-2])
-            if len(buffer) > _BURST_BYTES and self.meter.frames:
-                return self._burst(buffer)
         kept: list[bytes] = []
-        position, search = 0, self._searched
-        for boundary in _BOUNDARY.finditer(buffer, search):
-            frame = buffer[position : boundary.end()]
-            position = boundary.end()
-            if not (self.is_done or self.has_error):
-                kept.append(self._frame(frame))
-                if self.meter.frames and len(buffer) - position > _BURST_BYTES and buffer.endswith(b"\n\n"):
-                    kept.append(self._burst(buffer[position:]))
-                    return b"".join(kept)
-        self._rest = buffer[position:]
+        position, same_from, search = 0, 0, self._searched
+        while (boundary := _BOUNDARY.search(buffer, search)) is not None:
+            end = search = boundary.end()
+            frame = buffer[position:end]
+            passed = self._frame(frame)
+            if passed is not frame:
+                # What passes unchanged is copied in one piece.
+                kept.append(buffer[same_from:position])
+                kept.append(passed)
+                same_from = end
+            position = end
+            if self.is_done or self.has_error:
+                break
+            if self.meter.frames and len(buffer) - position > _BURST_BYTES:
+                position = search = self._relayed_to(buffer, position)
+        kept.append(buffer[same_from:position])
+        self._rest = b"" if position == len(buffer) else buffer[position:]
         # A boundary may straddle two reads: look again at its last three bytes only.
         self._searched = max(0, len(self._rest) - 3)
         if len(self._rest) > MAX_FRAME_BYTES:
             raise FrameTooLarge
         return b"".join(kept)
 
-    def _burst(self, buffer: bytes) -> bytes:
-        """Many whole frames behind the first text: all but the last few are relayed unread if they are plain text.
+    def _relayed_to(self, buffer: bytes, position: int) -> int:
+        """Many whole frames behind the first text: the end of those that are relayed undecoded, being alike.
 
-        What ends a stream (finish, usage, [DONE], an error) stands in the last few frames. Unescaped quotation marks
-        stand in no JSON string, so the pattern counts frames and nothing that a model wrote.
+        Alike is: the same bytes but for one text. What ends a stream (finish, usage, [DONE], an error) is not, and
+        stands in the last few frames.
         """
-        self._rest, self._searched = b"", 0
-        place = len(buffer)
+        end = len(buffer)
         for _ in range(_TAIL_FRAMES + 1):
-            place = buffer.rfind(b"\n\n", 0, place)
-        middle, tail = buffer[: place + 2], buffer[place + 2 :]
-        frames = middle.count(_PLAIN_TEXT)
-        if (
-            frames == middle.count(b"\ndata: {") + 1
-            and middle.isascii()
-            and middle.startswith(b"data: {")
-            and not any(mark in middle for mark in _UNUSUAL)
-        ):
-            self.meter.relayed(frames)
-        else:
-            middle, tail = b"", buffer
-        kept = [middle]
-        position = 0
-        for boundary in _BOUNDARY.finditer(tail):
-            if not (self.is_done or self.has_error):
-                kept.append(self._frame(tail[position : boundary.end()]))
-            position = boundary.end()
-        return b"".join(kept)
+            end = buffer.rfind(b"\n\n", position, end)
+            if end < 0:
+                return position
+        frames = _alike(buffer, position, end + 2)
+        self.meter.relayed(frames)
+        return end + 2 if frames else position
 
     def _frame(self, frame: bytes) -> bytes:
         """The frame as it goes out; empty when it does not."""
@@ -171,6 +165,16 @@ class EventFilter:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.malformed += 1
             return b""
+        choices = chunk.choices or ()
+        if len(choices) == 1 and not (chunk.usage or chunk.timings or chunk.error or chunk.prompt_progress):
+            # The usual frame: one choice, one text in ASCII, nothing else that counts.
+            choice = choices[0]
+            delta = choice.delta
+            if delta is not None and choice.text is None and delta.tool_calls is None:
+                text = delta.content
+                if text and text.isascii() and delta.reasoning_content is None and delta.reasoning is None:
+                    self.meter.relayed(1)
+                    return frame
         if chunk.error and bytes(chunk.error) != b"null":
             self.has_error = True
             return b""
@@ -178,7 +182,6 @@ class EventFilter:
             self.meter.prompt(chunk.prompt_progress.total, chunk.prompt_progress.cache)
             return b""
         usage = self._usage(chunk.usage) if chunk.usage else None
-        choices = chunk.choices or []
         text_bytes = extra_bytes = 0
         is_finish = False
         for choice in choices:
@@ -199,7 +202,7 @@ class EventFilter:
         # Of several choices each has a finish of its own; only the last chunk then counts all of them.
         if usage is not None and (not choices or (is_finish and self.meter.choices == 1)):
             self.meter.final(usage)
-        if not chunk.usage and not chunk.timings:
+        if not chunk.timings and (not chunk.usage or (self._keep_usage and not choices)):
             return frame
         return self._without_ours(payload, is_usage_chunk=not choices)
 
@@ -225,6 +228,22 @@ class EventFilter:
             # OpenAI's own streams carry null here until the last chunk.
             members["usage"] = msgspec.Raw(b"null")
         return b"data: " + _encode(members) + b"\n\n"
+
+
+def _alike(buffer: bytes, start: int, end: int) -> int:
+    """How many frames there are, if all have one text of one or few tokens and are otherwise the same bytes; else 0.
+
+    An unescaped quotation mark stands in no JSON string, so nothing that a model wrote can look like a frame.
+    """
+    first = _ONE_TEXT.match(buffer, start, end)
+    if first is None or not buffer.isascii() or (buffer.find(b"\\") >= 0 and b"\\u" in buffer):
+        return 0
+    before, behind = first[1], first[3]
+    count = buffer.count(behind + before, start, end) + 1
+    is_all = buffer.endswith(behind, start, end) and buffer.count(b"\n", start, end) == 2 * count
+    if not is_all or buffer.find(b'"content":""', start, end) >= 0:
+        return 0
+    return 0 if any(name in before or name in behind for name in _READ_BY_US) else count
 
 
 def _texts(choice: _Choice) -> list[str]:

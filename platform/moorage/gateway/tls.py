@@ -13,7 +13,7 @@ from typing import Final
 from cryptography import x509
 
 from moorage.gateway.access_log import AccessLog
-from moorage.gateway.settings import SettingsError
+from moorage.gateway.settings import Settings, SettingsError
 
 #: What a client may be told that is spoken here.
 _PROTOCOLS: Final = ("http/1.1",)
@@ -92,6 +92,13 @@ class Certificate:
 
     def _choose(self, connection: ssl.SSLSocket | ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         connection.context = self._shown
+
+
+def configured(settings: Settings, *, log: AccessLog) -> Certificate | None:
+    """The certificate of ``settings``, or None where none is named. Raises SettingsError."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return Certificate(certificate=settings.tls_certificate, key=settings.tls_key, log=log)
 
 
 def _context() -> ssl.SSLContext:

@@ -4,11 +4,15 @@ The engine is not trusted: its headers are read for status, media type and frami
 """
 
 import asyncio
+import dataclasses
+import re
+from collections.abc import Callable
 from typing import Any, Final, Protocol, cast
 
 import httptools
 
 _HEAD_BYTES_MAX: Final = 64 * 1024
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
 
 
 class Receiver(Protocol):
@@ -20,6 +24,9 @@ class Receiver(Protocol):
     def answer_came(self, data: bytes) -> None:
         """A piece of the body, without any transfer framing."""
 
+    def answer_whole(self, status: int, content: bytes) -> None:
+        """A JSON answer was complete in one read: this instead of all the others."""
+
     def answer_ended(self) -> None:
         """The body is complete, by the rules of HTTP."""
 
@@ -27,17 +34,34 @@ class Receiver(Protocol):
         """The connection broke, or broke the rules. ``is_unused``: before any byte of an answer."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _KnownAnswer:
+    """The head of a whole answer, and the bytes around its length by which it is known again."""
+
+    before: bytes
+    after: bytes
+    status: int
+
+
 class UpstreamConnection(asyncio.Protocol):
-    """At most one request at a time. ``is_open`` and ``is_free`` say whether it can take one."""
+    """At most one request at a time. ``is_open`` says whether it can take one."""
+
+    __slots__ = (
+        *("_has_bytes", "_has_framing", "_has_head", "_head_bytes", "_is_broken", "_is_complete", "_is_kept_alive"),
+        *("_is_reading_paused", "_known", "_media_type", "_parser", "_pieces", "_receiver", "_transport", "idle_since", "on_body"),
+    )
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._receiver: Receiver | None = None
-        self._parser: Any = None
         self._pieces: list[bytes] = []
+        #: The parser calls it for each piece of a body: no Python in between.
+        self.on_body: Callable[[bytes], None] | None = self._pieces.append
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._known: _KnownAnswer | None = None
         self._media_type = b""
         self._head_bytes = 0
-        self._has_head = self._has_framing = self._is_complete = False
+        self._has_head = self._has_framing = self._is_complete = self._is_broken = False
         self._has_bytes = False
         self._is_kept_alive = False
         self._is_reading_paused = False
@@ -52,7 +76,6 @@ class UpstreamConnection(asyncio.Protocol):
         """Send a whole request; ``receiver`` gets what comes back."""
         assert self._transport is not None and self._receiver is None
         self._receiver = receiver
-        self._parser = httptools.HttpResponseParser(self)
         self._media_type = b""
         self._head_bytes = 0
         self._has_head = self._has_framing = self._is_complete = self._has_bytes = False
@@ -91,40 +114,81 @@ class UpstreamConnection(asyncio.Protocol):
             # Nobody asked: what this connection would say next cannot be trusted.
             self.abort()
             return
+        had_head = self._has_head
+        if not had_head and not self._head_bytes and self._is_known_whole(data, receiver):
+            return
         self._has_bytes = True
-        had_head, is_broken = self._has_head, False
+        first = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
-            is_broken = True
-        if not self._has_head:
-            self._head_bytes += len(data)
-            if is_broken or self._head_bytes > _HEAD_BYTES_MAX:
-                self._break()
+            self._is_broken = True
+        if not had_head and not self._begin(receiver, len(data)):
             return
-        if not had_head:
-            if not self._has_framing:
-                # An end that is only the end of the connection cannot be told from a crash.
-                self._break()
-                return
-            receiver.answer_began(self._parser.get_status_code(), self._media_type)
-        if self._pieces and self._receiver is receiver:
-            pieces, self._pieces = self._pieces, []
-            receiver.answer_came(pieces[0] if len(pieces) == 1 else b"".join(pieces))
-        if is_broken and self._receiver is receiver:
+        pieces = self._pieces
+        if pieces and self._receiver is receiver:
+            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.clear()
+            receiver.answer_came(data)
+        if self._receiver is not receiver:
+            return
+        if self._is_broken:
             self._break()
-        elif self._is_complete and self._receiver is receiver:
+        elif self._is_complete:
             if not self._is_kept_alive:
                 assert self._transport is not None
                 self._transport.close()
+            if not had_head:
+                self._learn(first)
             self._receiver = None
             receiver.answer_ended()
+
+    def _is_known_whole(self, data: bytes, receiver: Receiver) -> bool:
+        """Whether that was a whole answer under the head that this engine sends, known but for its length."""
+        known = self._known
+        if known is None or not data.startswith(known.before):
+            return False
+        start = len(known.before)
+        end = data.find(known.after, start, start + 16 + len(known.after))
+        if end <= start or not (digits := data[start:end]).isdigit():
+            return False
+        begin = end + len(known.after)
+        if len(data) - begin != int(digits):
+            return False
+        self._receiver = None
+        receiver.answer_whole(known.status, data[begin:])
+        return True
+
+    def _learn(self, data: bytes) -> None:
+        """Remember the head of a whole answer that came in one read."""
+        place = _LENGTH.search(data)
+        end = data.find(b"\r\n\r\n") + 4
+        is_usual = self._is_kept_alive and not self._is_broken and self._media_type == b"application/json"
+        if is_usual and place is not None and place.end() <= end:
+            self._known = _KnownAnswer(
+                before=data[: place.start(1)], after=data[place.end(1) : end], status=self._parser.get_status_code()
+            )
+
+    def _begin(self, receiver: Receiver, size: int) -> bool:
+        """Whether the head has come, and can be used; ``receiver`` is told."""
+        if not self._has_head:
+            self._head_bytes += size
+            if self._is_broken or self._head_bytes > _HEAD_BYTES_MAX:
+                self._break()
+            return False
+        if not self._has_framing:
+            # An end that is only the end of the connection cannot be told from a crash.
+            self._break()
+            return False
+        receiver.answer_began(self._parser.get_status_code(), self._media_type)
+        return True
 
     def eof_received(self) -> bool:
         return False
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None
+        self._parser = self.on_body = None  # both refer back here
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.engine_lost(is_unused=not self._has_bytes)
@@ -137,6 +201,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     # -- httptools
 
+    def on_message_begin(self) -> None:
+        if self._is_complete:
+            # A second answer to one request.
+            self._is_broken = True
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._has_head:
             return  # a trailer
@@ -147,11 +216,10 @@ class UpstreamConnection(asyncio.Protocol):
                 self._has_framing = True
 
     def on_headers_complete(self) -> None:
+        if self._is_complete:
+            return
         self._has_head = True
         self._is_kept_alive = self._parser.should_keep_alive()
-
-    def on_body(self, data: bytes) -> None:
-        self._pieces.append(data)
 
     def on_message_complete(self) -> None:
         self._is_complete = True

@@ -6,13 +6,13 @@ import enum
 from collections.abc import Iterable
 from typing import Final
 
-from django.db.models import CharField, Count, F, Q, QuerySet, Sum
+from django.db.models import CharField, Count, F, Max, Q, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce, TruncDate
 
 from moorage.accounts.models import Organization
 from moorage.kernel import ids
 from moorage.metering.errors import InvalidCursor, RequestNotFound
-from moorage.metering.models import ReplicaUsage, ShippingMark, UsageEvent
+from moorage.metering.models import ReplicaUsage, ShippedBoot, ShippingMark, UsageEvent
 
 PAGE: Final = 50
 PAGE_MOST: Final = 200
@@ -186,6 +186,33 @@ def events(request_ids: Iterable[str]) -> dict[str, UsageEvent]:
 def shipped_until() -> dt.datetime | None:
     """Every request that ended before this is in usage_event; None: no shipper has run yet."""
     return ShippingMark.objects.values_list("complete_until", flat=True).first()
+
+
+def is_boot_shipped(boot_id: str) -> bool:
+    """Whether the gateway of this boot is dead and everything it ever metered is in usage_event."""
+    return ShippedBoot.objects.filter(pk=boot_id).exists()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Disputed:
+    """Requests of one model whose engine's figure was not borne out by what was delivered. The lower one is billed."""
+
+    organization_id: str
+    served_name: str
+    count: int
+    #: The newest of them.
+    request_id: str
+
+
+def disputed(*, start: dt.datetime, end: dt.datetime) -> tuple[Disputed, ...]:
+    """For administrators: disputed requests that ended in ``[start, end)``, by organization and model, most first."""
+    rows = (
+        UsageEvent.objects.filter(is_disputed=True, ended_at__gte=start, ended_at__lt=end)
+        .order_by()
+        .values("organization_id", "served_name")
+        .annotate(count=Count("*"), request_id=Max("request_id"))
+    )
+    return tuple(sorted((Disputed(**row) for row in rows), key=lambda one: (-one.count, one.served_name)))
 
 
 def _cursor(event: UsageEvent) -> str:

@@ -7,9 +7,11 @@ is zeros. A gateway holds ``flock`` on ``<boot id>.lock`` as long as it lives. S
 import dataclasses
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
+
+import msgspec
 
 from moorage.wire import journal
 
@@ -19,8 +21,6 @@ LOCK_SUFFIX: Final = ".lock"
 DAMAGED_SUFFIX: Final = ".damaged"
 #: Read at once: more than the longest record, little enough for one transaction.
 CHUNK_BYTES: Final = 8 << 20
-#: Length, checksum and kind of a record.
-_HEAD_BYTES: Final = 9
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -47,61 +47,72 @@ class Segment:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """Whole records behind an offset, each with the file offset behind it."""
+    """Some bytes of a segment, from a record's beginning on."""
 
-    records: tuple[tuple[journal.Record, int], ...]
-    #: Where the next read starts.
+    data: bytes
+    #: Where in the file they begin.
     offset: int
     #: Nothing more can be read now.
     is_end: bool
+    version: int = journal.VERSION
+
+    def records(self) -> Iterator[tuple[int, bytes, int]]:
+        """Kind, payload (as the newest version writes it) and the file offset behind it of the whole records."""
+        found = journal.scan(self.data, base=self.offset)
+        if self.version == journal.VERSION:
+            return found
+        return ((kind, _upgraded(kind, payload), end) for kind, payload, end in found)
+
+
+def _upgraded(kind: int, payload: bytes) -> bytes:
+    try:
+        return journal.upgraded(kind, payload)
+    except msgspec.DecodeError:
+        return b""  # no record of any version; whoever decodes it says so
 
 
 class DamagedSegment(Exception):
     """The file does not begin like a segment."""
 
 
-def begins_right(path: Path) -> bool | None:
-    """Whether the file begins with the magic; None: it is shorter, or nothing was written to it yet."""
+def version(path: Path) -> int | None:
+    """The version of the format that the file is written in; None: it is shorter than the magic, or nothing was
+    written to it yet. Raises DamagedSegment when it does not begin like a segment, OSError as files do."""
     with path.open("rb") as file:
         head = file.read(len(journal.MAGIC))
-    if head == journal.MAGIC:
-        return True
-    return None if not any(head) or (len(head) < len(journal.MAGIC) and journal.MAGIC.startswith(head)) else False
+    found = journal.version_of(head)
+    if found is None and any(head) and not (len(head) < len(journal.MAGIC) and journal.MAGIC.startswith(head)):
+        raise DamagedSegment(path.name)
+    return found
 
 
-def read_chunk(path: Path, offset: int) -> Chunk:
-    """Whole records of ``path`` from the file offset on, at most about eight MiB of them.
-
-    Raises DamagedSegment when the file does not begin with the magic, OSError as files do.
-    """
-    if offset < len(journal.MAGIC):
-        right = begins_right(path)
-        if right is None:
-            return Chunk(records=(), offset=0, is_end=True)
-        if not right:
-            raise DamagedSegment(path.name)
-        offset = len(journal.MAGIC)
+def read_chunk(path: Path, offset: int, *, version: int = journal.VERSION) -> Chunk:
+    """The bytes of ``path``, which is written in ``version``, from the file offset on: at most about eight MiB."""
+    offset = max(offset, len(journal.MAGIC))
     with path.open("rb") as file:
         # Asked five times a second of a file that is mostly zeros: look at one head before reading megabytes.
-        head = os.pread(file.fileno(), _HEAD_BYTES, offset)
-        if len(head) < _HEAD_BYTES or head[-1] == 0:
-            return Chunk(records=(), offset=offset, is_end=True)
+        head = os.pread(file.fileno(), journal.HEAD.size, offset)
+        if len(head) < journal.HEAD.size or head[-1] == 0:
+            return Chunk(data=b"", offset=offset, is_end=True)
         data = os.pread(file.fileno(), CHUNK_BYTES, offset)
-    records = tuple((record, offset + end) for record, end in journal.read(data))
-    reached = records[-1][1] if records else offset
-    return Chunk(records=records, offset=reached, is_end=not records or len(data) < CHUNK_BYTES)
+    return Chunk(data=data, offset=offset, is_end=len(data) < CHUNK_BYTES, version=version)
 
 
 def is_torn_tail(path: Path, offset: int) -> bool:
-    """Whether what lies behind ``offset`` is no more than a write that a crash cut short: nothing, zeros, or the
-    beginning of a record that is longer than the file. Anything else is damage worth a person's look."""
+    """Whether what lies behind ``offset`` is no more than a write that a crash cut short: nothing, zeros, the beginning
+    of a record that is longer than the file, or one that ends in zeros with nothing but zeros behind it. Anything else
+    is damage worth a person's look."""
     with path.open("rb") as file:
         file.seek(offset)
-        head = file.read(_HEAD_BYTES)
-        if len(head) == _HEAD_BYTES and offset + _HEAD_BYTES + int.from_bytes(head[:4], "little") > path.stat().st_size:
-            return True
-        file.seek(offset)
-        return len(head) < _HEAD_BYTES or not any(any(block) for block in iter(lambda: file.read(1 << 20), b""))
+        head = file.read(journal.HEAD.size)
+        begin = offset + journal.HEAD.size - 1  # the kind, which is written last of the head
+        if len(head) == journal.HEAD.size and head[-1] != 0:
+            length = int.from_bytes(head[:4], "little")
+            begin = offset + len(head) + length - 1  # the record's last byte
+            if length <= journal.MAX_PAYLOAD and begin >= path.stat().st_size:
+                return True
+        file.seek(begin)
+        return len(head) < journal.HEAD.size or not any(any(block) for block in iter(lambda: file.read(1 << 20), b""))
 
 
 def is_alive(directory: Path, boot_id: str) -> bool:
@@ -118,6 +129,13 @@ def is_alive(directory: Path, boot_id: str) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def boots(directory: Path) -> set[str]:
+    """The boots that have a segment or a lock file in ``directory``."""
+    paths = list(directory.iterdir())
+    locks = {path.name.removesuffix(LOCK_SUFFIX) for path in paths if path.name.endswith(LOCK_SUFFIX)}
+    return locks | {segment.boot_id for segment in segments(paths)}
 
 
 def segments(paths: Iterable[Path]) -> list[Segment]:

@@ -1,62 +1,82 @@
-"""The SQL by which usage reaches its table: COPY into a temporary table, then insert what is not there yet."""
+"""The SQL by which usage reaches its table.
+
+COPY goes straight into the table. Where one of the events is there already (a close that was written twice, an offset
+that was lost) the table refuses all of it, and the same content goes by way of a temporary table that leaves out what
+is known.
+"""
 
 import datetime as dt
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+from psycopg.errors import UniqueViolation
 
 from moorage.accounts import services as accounts
-from moorage.kernel import clock
+from moorage.metering.copy_rows import COLUMNS, Batch, CopyRows
 from moorage.metering.models import JournalSegment
 from moorage.wire.records import UsageEvent
 
-_COLUMNS: Final = (
-    "request_id, organization_id, deployment_id, revision_id, replica_id, key_id, model_key, served_name, path,"
-    " is_stream, outcome, status, input_tokens, cached_tokens, output_tokens, source, started_at, first_token_at,"
-    " ended_at, held_seconds, recorded_at"
-)
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def put(events: Sequence[UsageEvent], *, segment: str | None = None, offset: int = 0) -> int:
-    """Inserts ``events`` that are not there yet, and how far ``segment`` is read, in one transaction.
+def put(events: Iterable[UsageEvent]) -> int:
+    """Inserts ``events`` that are not there yet and returns how many were new. Raises django.db.DatabaseError."""
+    return put_batch(CopyRows().batch(events))
 
-    Returns how many were new. Raises django.db.DatabaseError; then nothing is changed.
+
+def put_batch(batch: Batch, *, segment: str | None = None, offset: int = 0, finished_boot: str | None = None) -> int:
+    """Inserts a batch, how far ``segment`` is read, and that ``finished_boot`` will write no more, in one transaction.
+
+    Returns how many events were new. Raises django.db.DatabaseError; then nothing is changed.
     """
-    recorded_at = clock.now()
-    with transaction.atomic(), connection.cursor() as cursor:
-        inserted = 0
-        if events:
-            cursor.execute(
-                "CREATE TEMPORARY TABLE IF NOT EXISTS arriving_usage (LIKE usage_event) ON COMMIT DELETE ROWS"
-            )
-            cursor.execute("DELETE FROM arriving_usage")
-            with cursor.copy(f"COPY arriving_usage ({_COLUMNS}) FROM STDIN") as copy:
-                for event in events:
-                    copy.write_row(_row(event, recorded_at))
-            cursor.execute(
-                f"INSERT INTO usage_event ({_COLUMNS}) SELECT {_COLUMNS} FROM arriving_usage"  # noqa: S608
-                " ON CONFLICT (request_id) DO NOTHING"
-            )
-            inserted = cursor.rowcount
-            accounts.note_uses(_last_uses(events))
+    inserted = 0
+    with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
+        if batch.last_uses:
+            # Triggers see a whole batch at once; kept in memory it is no file.
+            cursor.execute("SET LOCAL work_mem = '32MB'")
+            inserted = _insert(cursor, batch.pieces)
+            uses = {key_id: _EPOCH + dt.timedelta(microseconds=at) for key_id, at in batch.last_uses.items()}
+            accounts.note_uses(uses)
         if segment is not None:
             cursor.execute(
-                'INSERT INTO journal_segment (name, "offset", shipped_at) VALUES (%s, %s, %s) ON CONFLICT (name)'
+                'INSERT INTO journal_segment (name, "offset", shipped_at) VALUES (%s, %s, now()) ON CONFLICT (name)'
                 ' DO UPDATE SET "offset" = greatest(journal_segment."offset", excluded."offset"),'
                 " shipped_at = excluded.shipped_at",
-                [segment, offset, recorded_at],
+                [segment, offset],
+            )
+        if finished_boot is not None:
+            cursor.execute(
+                "INSERT INTO shipped_boot (boot_id, shipped_at) VALUES (%s, now()) ON CONFLICT DO NOTHING",
+                [finished_boot],
             )
     return inserted
 
 
-def _last_uses(events: Sequence[UsageEvent]) -> dict[str, dt.datetime]:
-    uses: dict[str, int] = {}
-    for event in events:
-        uses[event.key_id] = max(uses.get(event.key_id, 0), event.ended_at_us)
-    return {key_id: _EPOCH + dt.timedelta(microseconds=at) for key_id, at in uses.items()}
+def _insert(cursor: CursorWrapper, pieces: Sequence[bytes]) -> int:
+    try:
+        with transaction.atomic():
+            return _copy(cursor, "usage_event", pieces)
+    except UniqueViolation:
+        cursor.execute(
+            "CREATE TEMPORARY TABLE IF NOT EXISTS arriving_usage ON COMMIT DELETE ROWS AS"  # noqa: S608
+            f" SELECT {COLUMNS} FROM usage_event WITH NO DATA"
+        )
+        cursor.execute("DELETE FROM arriving_usage")
+        _copy(cursor, "arriving_usage", pieces)
+        cursor.execute(
+            f"INSERT INTO usage_event ({COLUMNS}) SELECT {COLUMNS} FROM arriving_usage"  # noqa: S608
+            " ON CONFLICT (request_id) DO NOTHING"
+        )
+        return cursor.rowcount
+
+
+def _copy(cursor: CursorWrapper, table: str, pieces: Sequence[bytes]) -> int:
+    with cursor.copy(f"COPY {table} ({COLUMNS}) FROM STDIN (FORMAT BINARY)") as copy:
+        for piece in pieces:
+            copy.write(piece)
+    return cursor.rowcount
 
 
 def committed_offset(segment: str) -> int:
@@ -77,34 +97,3 @@ def mark_complete(until: dt.datetime) -> None:
             " SET complete_until = greatest(shipping_mark.complete_until, excluded.complete_until)",
             [until],
         )
-
-
-def _row(event: UsageEvent, recorded_at: dt.datetime) -> tuple[object, ...]:
-    first = event.first_token_at_us
-    return (
-        event.request_id,
-        event.organization_id,
-        event.deployment_id,
-        event.revision_id,
-        event.replica_id,
-        event.key_id,
-        event.model_key,
-        event.served_name,
-        event.path,
-        event.is_stream,
-        event.outcome,
-        event.status,
-        event.input_tokens,
-        event.cached_tokens,
-        event.output_tokens,
-        event.source,
-        _moment(event.started_at_us),
-        None if first is None else _moment(first),
-        _moment(event.ended_at_us),
-        Decimal(event.held_us).scaleb(-6),
-        recorded_at,
-    )
-
-
-def _moment(microseconds: int) -> dt.datetime:
-    return _EPOCH + dt.timedelta(microseconds=microseconds)

@@ -1,17 +1,23 @@
 """The records between the control plane and the gateway.
 
 ``Route`` and ``KeyGrant`` go down (PostgreSQL to gateway), ``UsageEvent`` comes up (journal to PostgreSQL).
-All are immutable msgspec structs, encoded as JSON with unknown members ignored, so that either side may be one
-version ahead.
+All are immutable msgspec structs with unknown members ignored, so that either side may be one version ahead. What goes
+down is JSON, what comes up is msgpack.
 """
 
 from typing import Final, Literal
 
 import msgspec
 
+from moorage.wire.limits import NO_LIMITS, Limits
+
 #: PostgreSQL channels. The payload is the id of what changed; the listener reads the row again.
 ROUTE_CHANGED: Final = "moorage_route"
 KEY_CHANGED: Final = "moorage_key"
+ORGANIZATION_CHANGED: Final = "moorage_organization"
+PRICE_CHANGED: Final = "moorage_price"
+#: A worker is short of an allowance; whoever has an idle lease of it gives it back. The payload names the allowance.
+LEASE_WANTED: Final = "moorage_lease"
 WAKE_REQUESTED: Final = "moorage_wake"
 WORK_CHANGED: Final = "moorage_work"
 
@@ -26,6 +32,7 @@ class ReplicaAddress(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     socket: str
+    slots: int = 0  #: requests its engine answers at once; 0: not known, then not limited
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,12 +46,18 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     model_key: str
     revision_id: str
     engine: str  #: llamacpp | vllm
-    kind: str  #: chat | embedding
+    kind: str  #: chat | embedding | rerank
     context_size: int
     status: str  #: ready | idle (wakes on a request) | provisioning | paused | failed
     reason: str = ""  #: one sentence for people when not ready
     replicas: tuple[ReplicaAddress, ...] = ()
     created_at: int = 0  #: Unix seconds, for /v1/models
+    #: Of the furthest replica while none is ready: pending | placed | pulling | starting; "" when none is on its way.
+    stage: str = ""
+    percent: int | None = None  #: of the stage
+    expected_at: int = 0  #: when one should be ready, Unix seconds; 0: not known
+    has_chat_template: bool = True  #: the model brings one
+    has_tools: bool = True  #: its template or its flags let it call tools
 
 
 class KeyGrant(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,14 +66,42 @@ class KeyGrant(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     sha256: str
     organization_id: str
-    standing: str  #: active | past_due | suspended
+    standing: str  #: as it was when the key was read; the organization's own document is the truth
     scopes: tuple[str, ...]
     expires_at: float | None = None  #: Unix seconds
     models: tuple[str, ...] = ()  #: served names it is limited to; empty: all of the organization
+    limits: Limits = NO_LIMITS
+    networks: tuple[str, ...] = ()  #: CIDR networks it may be used from; empty: anywhere
 
 
-class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One request, however it ended. Times are Unix microseconds; token counts are what is billed."""
+class OrganizationGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """What one organization may do at the gateway, whichever of its keys is used."""
+
+    id: str
+    slug: str
+    standing: str  #: active | past_due | suspended
+    limits: Limits = NO_LIMITS
+    deployments: dict[str, Limits] = {}  #: limits of its deployments, by their ids
+    #: It pays in advance: its balance is the allowance (id, money, always), and without a lease of it nothing runs.
+    has_wallet: bool = False
+
+
+class PriceGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """A price from a moment on. ``model`` is a served name or a pattern with ``*``: the most specific one wins, then
+    the latest beginning."""
+
+    id: str
+    meter: str  #: input_tokens | cached_input_tokens | output_tokens
+    model: str
+    pico_per_unit: int
+    valid_from_us: int  #: Unix microseconds
+
+
+class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+    """One request, however it ended. Times are Unix microseconds; token counts are what is billed.
+
+    An array on the wire: members are added at the end, with a default, and never move.
+    """
 
     request_id: str
     organization_id: str
@@ -82,3 +123,5 @@ class UsageEvent(msgspec.Struct, frozen=True, kw_only=True):
     first_token_at_us: int | None = None
     ended_at_us: int = 0
     held_us: int = 0  #: time spent waiting for a wake
+    #: The engine's figure was not borne out by what was delivered, and the lower one is billed.
+    is_disputed: bool = False

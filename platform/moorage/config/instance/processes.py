@@ -36,11 +36,20 @@ class Program:
 
 
 def platform_programs(
-    *, python: str, ports: Ports, run_directory: str, answers: Callable[[str], bool]
+    *,
+    python: str,
+    ports: Ports,
+    run_directory: str,
+    answers: Callable[[str], bool],
+    gateway_scheme: str = "http",
+    gateway_workers: int = 1,
 ) -> tuple[Program, ...]:
-    """The programs of Moorage itself, in starting order. ``answers(url)`` says whether an HTTP server answers there."""
+    """The programs of Moorage itself, in starting order. ``answers(url)`` says whether an HTTP server answers there.
+
+    Several ``gateway_workers`` share the gateway's port, one for each core that is to serve.
+    """
     console = f"http://127.0.0.1:{ports.console}/api/v1/healthz"
-    gateway = f"http://127.0.0.1:{ports.gateway}/-/healthz"
+    gateway = f"{gateway_scheme}://127.0.0.1:{ports.gateway}/-/healthz"
     celery = (python, "-m", "celery", "-A", "moorage.config.celery:app")
     quiet = ("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
     django = (python, "-m", "django")
@@ -115,10 +124,13 @@ def platform_programs(
             is_ready=lambda: answers(console),
             withheld=("DOCKER_HOST",),
         ),
-        Program(
-            name="gateway",
-            argv=(python, "-m", "moorage.gateway"),
-            is_ready=lambda: answers(gateway),
-            withheld=("DOCKER_HOST", "STRIPE_API_KEY", "MOORAGE_SECRET_KEY"),
+        *(
+            Program(
+                name="gateway" if number == 1 else f"gateway-{number}",
+                argv=(python, "-m", "moorage.gateway"),
+                is_ready=lambda: answers(gateway),
+                withheld=("DOCKER_HOST", "STRIPE_API_KEY", "MOORAGE_SECRET_KEY"),
+            )
+            for number in range(1, gateway_workers + 1)
         ),
     )

@@ -14,6 +14,8 @@ class Secrets:
     secret_key: str
     postgres_password: str
     valkey_password: str
+    #: Keys the gateways' hashes of Idempotency-Keys.
+    gateway_secret: str
 
 
 def load(home: Home) -> Secrets:

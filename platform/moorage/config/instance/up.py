@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import fcntl
 import os
+import ssl
 import subprocess
 import sys
 import urllib.error
@@ -147,7 +148,12 @@ def _start(
 
     with progress.step("Processes"):
         programs = platform_programs(
-            python=sys.executable, ports=chosen, run_directory=str(place.run), answers=_answers
+            python=sys.executable,
+            ports=chosen,
+            run_directory=str(place.run),
+            answers=_answers,
+            gateway_scheme="https" if variables.get("MOORAGE_GATEWAY_TLS_CERTIFICATE") else "http",
+            gateway_workers=environment.gateway_workers(variables),
         )
         supervisor.start(programs)
         progress.note(", ".join(program.name for program in programs))
@@ -248,7 +254,11 @@ def _django(arguments: list[str], variables: Mapping[str, str], *, what: str) ->
 
 def _answers(url: str) -> bool:
     """Whether an HTTP server answers at ``url`` with anything but an error of its own."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    # Asked on loopback whether it is there, not who it is: its certificate names another host.
+    trusting = ssl.create_default_context()
+    trusting.check_hostname = False
+    trusting.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trusting))
     try:
         opener.open(url, timeout=3).close()
     except urllib.error.HTTPError as error:

@@ -103,12 +103,13 @@ class _Chunk(msgspec.Struct, frozen=True, gc=False):
 
 _chunks: Final = msgspec.json.Decoder(_Chunk)
 _usages: Final = msgspec.json.Decoder(EngineUsage)
-_encode: Final = msgspec.json.Encoder().encode
+#: Any value as JSON.
+encode: Final = msgspec.json.Encoder().encode
 
 
 def event(document: dict[str, object]) -> bytes:
-    """A server-sent event named by its document's ``type``, as OpenAI's Responses and Anthropic's Messages have them."""
-    return b"event: %b\ndata: %b\n\n" % (str(document["type"]).encode("ascii"), _encode(document))
+    """A server-sent event named by its document's ``type``, as Responses and Messages have them."""
+    return b"event: %b\ndata: %b\n\n" % (str(document["type"]).encode("ascii"), encode(document))
 
 
 def short_id(engine_id: str) -> str:
@@ -133,7 +134,8 @@ class ChatStream:
         self._last: bytes | None = None
         self._id, self._created = "", 0
         self._prompt = self._cached = 0
-        self._reason, self._stop = "stop", None
+        self._reason = "stop"
+        self._stop: str | None = None
         self.is_done = False  # [DONE] was seen
         self.has_error = False  # the engine reported an error in the stream
         self.malformed = 0
@@ -149,21 +151,23 @@ class ChatStream:
     def feed(self, data: bytes) -> bytes:
         """What may go to the client now. Raises FrameTooLarge."""
         buffer = self._rest + data if self._rest else data
-        told: list[bytes] = []
-        position = 0
-        for boundary in _BOUNDARY.finditer(buffer, self._searched):
-            frame = buffer[position : boundary.start()]
-            position = boundary.end()
-            if not (self.is_done or self.has_error):
-                told.append(self._frame(frame))
-        self._rest = buffer[position:]
-        # A boundary may straddle two reads: look again at its last three bytes only.
-        self._searched = max(0, len(self._rest) - 3)
+        if b"\r" in buffer:
+            frames = _BOUNDARY.split(buffer)
+        elif buffer.find(b"\n\n", self._searched) >= 0:
+            frames = buffer.split(b"\n\n")
+        else:
+            frames = [buffer]
+        self._rest = frames.pop()
+        # A boundary may straddle two reads: look again at the last byte only.
+        self._searched = max(0, len(self._rest) - 1)
+        told = [self._frame(frame) for frame in frames if not (self.is_done or self.has_error)]
         if len(self._rest) > MAX_FRAME_BYTES:
             raise FrameTooLarge
         return b"".join(told)
 
     def _frame(self, frame: bytes) -> bytes:
+        if frame.startswith(b"data: {"):
+            return self._payload(frame[6:])
         lines = frame.replace(b"\r", b"").split(b"\n")
         payload = b"\n".join([line[5:].lstrip(b" ") for line in lines if line.startswith(b"data:")]).strip()
         if not payload:
@@ -172,6 +176,9 @@ class ChatStream:
         if payload == b"[DONE]":
             self.is_done = True
             return b""
+        return self._payload(payload)
+
+    def _payload(self, payload: bytes) -> bytes:
         try:
             chunk = _chunks.decode(payload)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -202,7 +209,11 @@ class ChatStream:
         self._count(choices, usage)
         if not choices:
             return b""
-        return self._begun() + b"".join([self._told(choice.delta) for choice in choices if choice.delta is not None])
+        told = b"" if self._has_begun else self._begun()
+        for choice in choices:
+            if choice.delta is not None:
+                told += self._told(choice.delta)
+        return told
 
     def _begun(self) -> bytes:
         if self._has_begun:

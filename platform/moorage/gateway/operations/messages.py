@@ -4,15 +4,17 @@ Events and their order: https://docs.anthropic.com/en/api/messages-streaming. Us
 came from the engine's prefix cache are ``cache_read_input_tokens`` and not part of ``input_tokens``, as there.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from moorage.gateway import request_body
-from moorage.gateway.operations import anthropic_errors, chat_answer, messages_request
+from moorage.gateway.operation import worst_answer
+from moorage.gateway.operations import anthropic_errors, chat_answer, kinds, messages_request
 from moorage.gateway.operations.chat_answer import ChatAnswer
 from moorage.gateway.operations.chat_body import TranslatedBody, ask
-from moorage.gateway.operations.chat_stream import ChatStream, Ending, Opening, event
+from moorage.gateway.operations.chat_stream import ChatStream, Ending, Opening, encode, event
 from moorage.gateway.request_body import Body
 from moorage.gateway.request_fields import wrong
 from moorage.gateway.usage import Meter, Settled
@@ -21,6 +23,10 @@ from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
 
 _STOP_REASONS: Final = {"length": "max_tokens", "tool_calls": "tool_use", "content_filter": "refusal"}
+_DELTA: Final = b'event: content_block_delta\ndata: {"type":"content_block_delta","index":%%d,"delta":%b}\n\n'
+_TEXT_DELTA: Final = _DELTA % b'{"type":"text_delta","text":%b}'
+_THINKING_DELTA: Final = _DELTA % b'{"type":"thinking_delta","thinking":%b}'
+_ARGUMENTS_DELTA: Final = _DELTA % b'{"type":"input_json_delta","partial_json":%b}'
 _members: Final = msgspec.json.Decoder(dict[str, Any])
 
 
@@ -28,9 +34,13 @@ class Messages:
     """An Operation."""
 
     path = "/v1/messages"
-    engine_path = "/v1/chat/completions"
+    engine_paths: Mapping[str, str] = {"llamacpp": "/v1/chat/completions", "vllm": "/v1/chat/completions"}
     kinds = frozenset({"chat"})
     is_stream_possible = True
+
+    def serves(self, route: Route) -> bool:
+        """Whether it answers messages."""
+        return kinds.can_chat(route)
 
     def parse(self, content: bytes) -> Body:
         """The checked body. Raises BadRequest or BadField."""
@@ -40,6 +50,7 @@ class Messages:
 
     def for_engine(self, body: Body, route: Route, *, cache_salt: str) -> bytes:
         """A chat completion. Raises BadField."""
+        kinds.check_chat(self.path, body.members, route)
         chat = dict(body.members)
         if route.engine == "llamacpp":
             if "stop" in chat:
@@ -51,6 +62,10 @@ class Messages:
                 f"{route.served_name} runs on vLLM, which keeps no budget; use the type adaptive and max_tokens",
             )
         return ask(body, chat, route, limit_name="max_tokens", cache_salt=cache_salt)
+
+    def worst(self, body: Body, route: Route, size: int) -> tuple[int, int]:
+        """The whole answer."""
+        return worst_answer(body, route, size)
 
     def stream(self, meter: Meter, body: Body) -> ChatStream:
         """A filter that turns chat chunks into Anthropic's events."""
@@ -91,11 +106,14 @@ class Blocks:
 
     def thinks(self, text: str) -> bytes:
         """A piece of a thinking block."""
-        return self._piece("thinking", {"thinking": "", "signature": ""}, {"type": "thinking_delta", "thinking": text})
+        block = {"thinking": "", "signature": ""}
+        told = b"" if self._kind == "thinking" else self._close() + self._open("thinking", block)
+        return told + _THINKING_DELTA % (self._index, encode(text))
 
     def says(self, text: str) -> bytes:
         """A piece of a text block."""
-        return self._piece("text", {"text": ""}, {"type": "text_delta", "text": text})
+        told = b"" if self._kind == "text" else self._close() + self._open("text", {"text": ""})
+        return told + _TEXT_DELTA % (self._index, encode(text))
 
     def calls(self, index: int, call_id: str, name: str, arguments: str) -> bytes:
         """A piece of a tool_use block."""
@@ -106,7 +124,7 @@ class Blocks:
             block = {"id": call_id or f"toolu_{index}", "name": name, "input": {}}
             told += self._open("tool_use", block)
         if arguments:
-            told += self._delta({"type": "input_json_delta", "partial_json": arguments})
+            told += _ARGUMENTS_DELTA % (self._index, encode(arguments))
         return told
 
     def ends(self, ending: Ending) -> bytes:
@@ -119,20 +137,10 @@ class Blocks:
             + event({"type": "message_stop"})
         )
 
-    def _piece(self, kind: str, block: dict[str, str], delta: dict[str, str]) -> bytes:
-        if self._kind == kind:
-            return self._delta(delta)
-        return self._close() + self._open(kind, block) + self._delta(delta)
-
     def _open(self, kind: str, block: dict[str, Any]) -> bytes:
         self._kind = kind
         self._index += 1
-        return event(
-            {"type": "content_block_start", "index": self._index, "content_block": {"type": kind, **block}}
-        )
-
-    def _delta(self, delta: dict[str, str]) -> bytes:
-        return event({"type": "content_block_delta", "index": self._index, "delta": delta})
+        return event({"type": "content_block_start", "index": self._index, "content_block": {"type": kind, **block}})
 
     def _close(self) -> bytes:
         if not self._kind:

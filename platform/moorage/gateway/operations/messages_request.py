@@ -83,9 +83,7 @@ _TOOL_RESULT_BLOCK: Final = members(
     stripped=_MARKS,
 )
 _USER_BLOCKS: Final = list_of(
-    _block(
-        {"text": _TEXT_BLOCK, "tool_result": _TOOL_RESULT_BLOCK}, f'must be "text" or "tool_result"; {_NO_MEDIA}'
-    ),
+    _block({"text": _TEXT_BLOCK, "tool_result": _TOOL_RESULT_BLOCK}, f'must be "text" or "tool_result"; {_NO_MEDIA}'),
     1,
     _BLOCKS_MAX,
 )

@@ -3,16 +3,25 @@
 from typing import Any, Final
 
 from moorage.gateway.operations.chat_answer import ChatAnswer
-from moorage.gateway.operations.chat_stream import Ending, Opening, event
+from moorage.gateway.operations.chat_stream import Ending, Opening, encode, event
 from moorage.gateway.usage import Settled
 
+_DELTA: Final = (
+    b'event: %b\ndata: {"type":"%b","sequence_number":%%d,"item_id":%%b,"output_index":%%d,%b"delta":%%b}\n\n'
+)
+_TEXT, _THOUGHT, _ARGUMENTS = (
+    *(b"response.output_text.delta", b"response.reasoning_text.delta", b"response.function_call_arguments.delta"),
+)
+_TEXT_DELTA: Final = _DELTA % (_TEXT, _TEXT, b'"content_index":0,"logprobs":[],')
+_THOUGHT_DELTA: Final = _DELTA % (_THOUGHT, _THOUGHT, b'"content_index":0,')
+_ARGUMENTS_DELTA: Final = _DELTA % (_ARGUMENTS, _ARGUMENTS, b"")
 _INCOMPLETE: Final = {"length": "max_output_tokens", "content_filter": "content_filter"}
 
 
 class Items:
     """A Teller: reasoning, message and function calls, one item open at a time."""
 
-    __slots__ = ("_call", "_echo", "_model", "_number", "_opening", "_output", "_pieces")
+    __slots__ = ("_call", "_echo", "_id", "_model", "_number", "_opening", "_output", "_pieces")
 
     def __init__(self, model: str, echo: dict[str, Any]) -> None:
         self._model = model
@@ -22,6 +31,7 @@ class Items:
         self._output: list[dict[str, Any]] = []
         self._pieces: list[str] | None = None  # of the text in the item that is open
         self._call = -1
+        self._id = b""  # of the open item, as JSON
 
     def begins(self, opening: Opening) -> bytes:
         """``response.created`` and ``response.in_progress``."""
@@ -37,7 +47,7 @@ class Items:
         if not self._is_open("reasoning"):
             item = {"type": "reasoning", "id": self._item_id("rs"), "summary": [], "content": []}
             told = self._open(item | {"status": "in_progress"}) + self._part_added(_thought(""))
-        return told + self._piece("response.reasoning_text.delta", text)
+        return told + self._piece(_THOUGHT_DELTA, text)
 
     def says(self, text: str) -> bytes:
         """A piece of a message."""
@@ -45,7 +55,7 @@ class Items:
         if not self._is_open("message"):
             item = {"type": "message", "id": self._item_id("msg"), "role": "assistant", "content": []}
             told = self._open(item | {"status": "in_progress"}) + self._part_added(_said(""))
-        return told + self._piece("response.output_text.delta", text, logprobs=[])
+        return told + self._piece(_TEXT_DELTA, text)
 
     def calls(self, index: int, call_id: str, name: str, arguments: str) -> bytes:
         """A piece of a function call."""
@@ -56,7 +66,7 @@ class Items:
             item = {"type": "function_call", "id": item_id, "call_id": call_id or item_id, "name": name}
             told = self._open(item | {"arguments": "", "status": "in_progress"})
         if arguments:
-            told += self._piece("response.function_call_arguments.delta", arguments, has_part=False)
+            told += self._piece(_ARGUMENTS_DELTA, arguments)
         return told
 
     def ends(self, ending: Ending) -> bytes:
@@ -109,6 +119,7 @@ class Items:
     def _open(self, item: dict[str, Any]) -> bytes:
         told = self._close("completed")
         self._output.append(item)
+        self._id = encode(item["id"])
         self._pieces = []
         return told + self._event("response.output_item.added", output_index=len(self._output) - 1, item=item)
 
@@ -119,10 +130,12 @@ class Items:
     def _part_added(self, part: dict[str, Any]) -> bytes:
         return self._event("response.content_part.added", **self._place(has_part=True), part=part)
 
-    def _piece(self, kind: str, text: str, *, has_part: bool = True, **members: Any) -> bytes:
+    def _piece(self, form: bytes, text: str) -> bytes:
         assert self._pieces is not None
         self._pieces.append(text)
-        return self._event(kind, **self._place(has_part=has_part), delta=text, **members)
+        told = form % (self._number, self._id, len(self._output) - 1, encode(text))
+        self._number += 1
+        return told
 
     def _close(self, status: str) -> bytes:
         if self._pieces is None:
@@ -163,7 +176,7 @@ def usage(settled: Settled) -> dict[str, Any]:
     """A response's usage object: what is billed."""
     return {
         "input_tokens": settled.input_tokens,
-        "input_tokens_details": {"cached_tokens": settled.cached_tokens},
+        "input_tokens_details": {"cached_tokens": settled.cached_tokens, "cache_write_tokens": 0},
         "output_tokens": settled.output_tokens,
         # Neither engine tells thinking from speaking in its figures.
         "output_tokens_details": {"reasoning_tokens": 0},

@@ -4,12 +4,14 @@ Events and their order: https://platform.openai.com/docs/api-reference/responses
 in the answer, whatever was asked: nothing of it can be fetched again.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
 from moorage.gateway import errors, request_body
-from moorage.gateway.operations import chat_answer, responses_request
+from moorage.gateway.operation import worst_answer
+from moorage.gateway.operations import chat_answer, kinds, responses_request
 from moorage.gateway.operations.chat_body import TranslatedBody, ask
 from moorage.gateway.operations.chat_stream import ChatStream
 from moorage.gateway.operations.response_items import Items, add_message
@@ -39,9 +41,13 @@ class Responses:
     """An Operation."""
 
     path = "/v1/responses"
-    engine_path = "/v1/chat/completions"
+    engine_paths: Mapping[str, str] = {"llamacpp": "/v1/chat/completions", "vllm": "/v1/chat/completions"}
     kinds = frozenset({"chat"})
     is_stream_possible = True
+
+    def serves(self, route: Route) -> bool:
+        """Whether it answers messages."""
+        return kinds.can_chat(route)
 
     def parse(self, content: bytes) -> Body:
         """The checked body. Raises BadRequest or BadField."""
@@ -55,7 +61,12 @@ class Responses:
 
     def for_engine(self, body: Body, route: Route, *, cache_salt: str) -> bytes:
         """A chat completion. Raises BadField."""
+        kinds.check_chat(self.path, body.members, route)
         return ask(body, body.members, route, limit_name="max_output_tokens", cache_salt=cache_salt)
+
+    def worst(self, body: Body, route: Route, size: int) -> tuple[int, int]:
+        """The whole answer."""
+        return worst_answer(body, route, size)
 
     def stream(self, meter: Meter, body: Body) -> ChatStream:
         """A filter that turns chat chunks into response events."""
@@ -77,6 +88,6 @@ class Responses:
     def error_event(self, error: PlatformError, request_id: str) -> bytes:
         """OpenAI's envelope, which its clients raise from a stream of any kind.
 
-        The API's own ``error`` event is a value among others there, so that a broken answer would look like a short one.
+        The API's own ``error`` event is a value among others there: a broken answer would look like a short one.
         """
         return b"event: error\n" + errors.event(error, request_id)

@@ -110,9 +110,7 @@ _ITEM: Final = _of_type(
     " and no tools run on the server",
     default="message",
 )
-_INPUT: Final = either(
-    "must be a string or a list of items", {str: text(), list: list_of(_ITEM, 1, MESSAGES_MAX)}
-)
+_INPUT: Final = either("must be a string or a list of items", {str: text(), list: list_of(_ITEM, 1, MESSAGES_MAX)})
 
 _FUNCTION: Final = members(
     {
@@ -189,7 +187,7 @@ RESPONSES: Final = members(
         "metadata": _metadata,
         "store": boolean,
         "include": _include,
-        "truncation": either("must be \"disabled\"", {str: one_of("disabled")}),
+        "truncation": either('must be "disabled"', {str: one_of("disabled")}),
         "background": _not_true("answers are given while the request lasts"),
         "top_logprobs": integer(0, 0),
         "previous_response_id": refused(_STATELESS),

@@ -1,0 +1,74 @@
+"""Many frames in one read: relayed in one piece, counted as if each had been looked at. Pure."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from moorage.gateway.sse import DONE, EventFilter
+from moorage.gateway.usage import Meter
+
+
+def chunk(text: str, **more: Any) -> bytes:
+    """A frame as an engine writes it."""
+    choices = [{"index": 0, "delta": {"content": text}, "finish_reason": None}]
+    whole = {"id": "c" * 60, "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": choices, **more}
+    return b"data: " + json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode() + b"\n\n"
+
+
+END = [
+    b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+    b'data: {"id":"c","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":%d}}\n\n',
+]
+
+
+def relayed(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
+    meter = Meter(context_size=0)
+    return EventFilter(meter, keep_usage=keep_usage).feed(b"".join(frames)), meter
+
+
+def one_by_one(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
+    meter = Meter(context_size=0)
+    stream = EventFilter(meter, keep_usage=keep_usage)
+    return b"".join([stream.feed(frame) for frame in frames]), meter
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    texts=st.lists(st.text(max_size=4), min_size=12, max_size=60),
+    odd=st.sampled_from([b"", chunk("x", created=2), chunk("x", usage={"prompt_tokens": 5, "completion_tokens": 9})]),
+    keep_usage=st.booleans(),
+)
+def test_a_burst_says_and_counts_what_its_frames_do(texts: list[str], odd: bytes, keep_usage: bool) -> None:
+    frames = [chunk(text) for text in texts]
+    frames.insert(len(frames) // 2, odd)
+    frames = [*frames, END[0], END[1] % len(texts), DONE]
+
+    told, meter = relayed(*frames, keep_usage=keep_usage)
+
+    expected, counted = one_by_one(*filter(None, frames), keep_usage=keep_usage)
+    assert told == expected
+    assert meter.frames == counted.frames
+    assert meter.settle() == counted.settle()
+
+
+def test_a_burst_that_is_cut_is_billed_by_its_frames() -> None:
+    _, meter = relayed(*[chunk("a")] * 50)
+
+    assert (meter.settle().output_tokens, meter.settle().source) == (50, "gateway")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [b'data: {"error":{"message":"out of memory"}}\n\n', b"data: no JSON\n\n", chunk(""), chunk('say "\n\ndata: {"')],
+    ids=["an error", "no JSON", "no text", "a frame in a text"],
+)
+def test_what_is_unlike_the_others_is_looked_at(frame: bytes) -> None:
+    frames = [*[chunk("a")] * 20, frame, *[chunk("a")] * 20]
+
+    told, meter = relayed(*frames)
+
+    expected, counted = one_by_one(*frames)
+    assert (told, meter.frames) == (expected, counted.frames)

@@ -1,0 +1,62 @@
+"""Counting durations, and what a scraper reads of them."""
+
+from moorage.gateway.histogram import Histogram
+from moorage.gateway.metrics import Metrics
+from moorage.wire.records import UsageEvent
+
+
+def event(**values: object) -> UsageEvent:
+    known: dict[str, object] = {
+        **dict.fromkeys(("request_id", "organization_id", "deployment_id", "revision_id", "replica_id"), "x"),
+        **dict.fromkeys(("key_id", "model_key", "served_name", "path"), "x"),
+        "is_stream": True,
+        "outcome": "completed",
+        "status": 200,
+        "input_tokens": 11,
+        "cached_tokens": 4,
+        "output_tokens": 5,
+        "source": "engine",
+        "started_at_us": 1_000_000,
+    }
+    return UsageEvent(**{**known, **values})  # type: ignore[arg-type]
+
+
+def test_buckets_are_cumulative_and_a_value_on_a_bound_is_within_it() -> None:
+    histogram = Histogram((0.1, 1, 10))
+
+    for microseconds in (0, 100_000, 100_001, 1_000_000, 20_000_000):
+        histogram.observe(microseconds)
+
+    assert dict(histogram.samples()) == {
+        '_bucket{le="0.1"}': 2,
+        '_bucket{le="1"}': 4,
+        '_bucket{le="10"}': 4,
+        '_bucket{le="+Inf"}': 5,
+        "_sum": 21.200001,
+        "_count": 5,
+    }
+
+
+def test_a_stream_counts_its_first_token_and_the_mean_between_its_tokens() -> None:
+    metrics = Metrics()
+
+    metrics.observe(event(first_token_at_us=1_030_000, ended_at_us=1_070_000, held_us=9_000, is_disputed=True))
+
+    assert dict(metrics.first_token_seconds.samples())["_sum"] == 0.03
+    assert dict(metrics.between_tokens_seconds.samples())["_sum"] == 0.01
+    assert dict(metrics.queue_seconds.samples())["_sum"] == 0.009
+    assert dict(metrics.request_seconds.samples())["_sum"] == 0.07
+    assert (metrics.outcomes["completed"], metrics.usage_disagreements) == (1, 1)
+    assert (metrics.input_tokens, metrics.cached_tokens, metrics.output_tokens) == (11, 4, 5)
+
+
+def test_an_answer_in_one_piece_and_one_of_a_single_token_have_no_time_between_tokens() -> None:
+    metrics = Metrics()
+
+    metrics.observe(event(first_token_at_us=1_030_000, ended_at_us=1_070_000, is_stream=False))
+    metrics.observe(event(first_token_at_us=1_030_000, ended_at_us=1_070_000, output_tokens=1))
+    metrics.observe(event(first_token_at_us=None, ended_at_us=1_070_000, output_tokens=0, outcome="client_gone"))
+
+    assert dict(metrics.between_tokens_seconds.samples())["_count"] == 0
+    assert dict(metrics.first_token_seconds.samples())["_count"] == 1
+    assert dict(metrics.request_seconds.samples())["_count"] == 3
