@@ -19,7 +19,7 @@ class Worker:
     numbers: Any = dataclasses.field(default_factory=lambda: itertools.count(1))
     until_us: int = 0
 
-    def ask(self, subject: str, *, number: int | None = None, measure: str = "tokens", **row: int) -> list[int]:
+    def ask(self, subject: str, *, number: int | None = None, measure: str = "tokens", **row: int | str) -> list[int]:
         """One allowance in one call. Returns [amount, room, capacity, others], or nothing where there is no limit."""
         rows = self.ask_many([{"subject": subject, "measure": measure, **row}], number=number)
         return rows[0][1:] if rows else []

@@ -3,6 +3,7 @@
 import random
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -95,7 +96,7 @@ def test_a_worker_that_leaves_gives_everything_back(committed_cast: Cast, hire: 
     subject = limit(committed_cast, tokens_per_day=100, concurrent_requests=3)
     worker = hire("gw_1")
     worker.ask(subject, enough=60, target=60)
-    worker.ask(subject, measure="concurrent", window="always", starts=0, ends=2**53, enough=3, target=3)  # type: ignore[arg-type]
+    worker.ask(subject, measure="concurrent", window="always", starts=0, ends=2**53, enough=3, target=3)
 
     worker.connection.execute("SELECT gateway_leave('gw_1')")
 
@@ -107,26 +108,32 @@ def test_a_worker_that_leaves_gives_everything_back(committed_cast: Cast, hire: 
 def test_a_wallet_is_an_allowance_that_somebody_else_fills(committed_cast: Cast, hire: Hire) -> None:
     organization = committed_cast.alice.organization
     Allowance.objects.create(
-        organization=organization, subject=organization.pk, measure="money", window="always", starts=0, ends=2**53,
-        capacity=50, ceiling=50,
-    )  # fmt: skip
-    wallet = {"measure": "money", "window": "always", "starts": 0, "ends": 2**53}
+        organization=organization,
+        subject=organization.pk,
+        measure="money",
+        window="always",
+        starts=0,
+        ends=2**53,
+        capacity=50,
+        ceiling=50,
+    )
+    wallet: dict[str, Any] = {"measure": "money", "window": "always", "starts": 0, "ends": 2**53}
     worker = hire("gw_1")
 
-    assert worker.ask(organization.pk, enough=60, target=60, **wallet) == [0, 50, 50, 0]  # type: ignore[arg-type]
+    assert worker.ask(organization.pk, enough=60, target=60, **wallet) == [0, 50, 50, 0]
     Allowance.objects.update(capacity=80, ceiling=80)
-    assert worker.ask(organization.pk, enough=60, target=60, **wallet) == [60, 20, 80, 0]  # type: ignore[arg-type]
+    assert worker.ask(organization.pk, enough=60, target=60, **wallet) == [60, 20, 80, 0]
 
 
 def test_a_window_that_has_ended_is_forgotten(committed_cast: Cast, hire: Hire) -> None:
     subject = limit(committed_cast, requests_per_minute=5)
     worker = hire("gw_1")
-    minute = {"measure": "requests", "window": "minute", "starts": 600, "ends": 660}
-    worker.ask(subject, enough=1, target=1, **minute)  # type: ignore[arg-type]
+    minute: dict[str, Any] = {"measure": "requests", "window": "minute", "starts": 600, "ends": 660}
+    worker.ask(subject, enough=1, target=1, **minute)
     worker.connection.execute("SELECT sweep_allowances()")
     assert Allowance.objects.exists(), "it is leased"
 
-    worker.ask(subject, spent=1, **minute)  # type: ignore[arg-type]
+    worker.ask(subject, spent=1, **minute)
     worker.connection.execute("SELECT sweep_allowances()")
 
     assert not Allowance.objects.exists()
@@ -139,7 +146,7 @@ def test_eight_workers_race_for_twelve_allowances_in_any_order(committed_cast: C
     failures: list[BaseException] = []
 
     def work(number: int) -> None:
-        chance = random.Random(number)  # noqa: S311
+        chance = random.Random(number)
         held = dict.fromkeys(subjects, 0)
         try:
             with psycopg.connect(database_url, autocommit=True) as connection:
@@ -153,8 +160,16 @@ def test_eight_workers_race_for_twelve_allowances_in_any_order(committed_cast: C
                         enough = held[subject] - spent - given + chance.randint(0, 60)
                         with lock:
                             used[subject] += spent
-                        asked.append({"subject": subject, "measure": "tokens", "spent": spent, "given": given,
-                                      "enough": enough, "target": enough + 50})  # fmt: skip
+                        asked.append(
+                            {
+                                "subject": subject,
+                                "measure": "tokens",
+                                "spent": spent,
+                                "given": given,
+                                "enough": enough,
+                                "target": enough + 50,
+                            }
+                        )
                     for n, amount, *_ in worker.ask_many(asked):
                         held[chosen[n]] = amount
                 connection.execute("SELECT gateway_leave(%s)", [worker.boot_id])

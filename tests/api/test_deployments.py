@@ -299,6 +299,15 @@ def test_the_timeline_names_the_key_that_acted(alice: Caller) -> None:
     assert alice.secret is not None and alice.secret not in str(event)
 
 
+@override_settings(MOORAGE_GATEWAY_URL="https://gateway.example", MOORAGE_GATEWAY_DOMAIN="models.example")
+def test_where_organizations_have_host_names_theirs_is_shown(alice: Caller) -> None:
+    planned = alice.put("demo", COMPOSE, "?dry_run=true").json()
+    document = alice.put("demo").json()
+
+    assert planned["endpoint"] == document["endpoint"] == "https://harbour.models.example/v1"
+    assert "https://harbour.models.example/v1" in str(document["environment"])
+
+
 @override_settings(MOORAGE_GATEWAY_URL="https://gateway.example")
 def test_a_suspended_organization_reads_and_deletes_but_starts_nothing(alice: Caller, cast: Cast) -> None:
     alice.put("demo")

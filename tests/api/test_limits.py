@@ -70,6 +70,17 @@ def test_a_key_is_made_with_limits_and_networks(alice: Caller, cast: Cast) -> No
     assert alice.get(f"keys/{made['id']}/limits")["limits"]["concurrent_requests"] == 3
 
 
+def test_a_key_is_made_with_a_priority_that_reaches_the_gateways(alice: Caller) -> None:
+    made = alice("POST", "keys", {"name": "night batch", "priority": "low"}).json()
+    refused = alice("POST", "keys", {"name": "app", "priority": "highest"})
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT document::text FROM gateway_key WHERE id = %s", [made["id"]])
+        grant = msgspec.json.decode(cursor.fetchone()[0], type=KeyGrant)
+    assert (made["priority"], grant.priority) == ("low", "low")
+    assert error_of(refused, 422)["param"] == "priority"
+
+
 def test_a_keys_limits_and_networks_change_together_and_are_audited(alice: Caller, cast: Cast) -> None:
     key = ApiKey.objects.for_organization(cast.alice.organization).get()
 

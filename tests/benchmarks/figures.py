@@ -9,7 +9,10 @@ Verdict = Literal["aim", "ok", "below", "skipped", ""]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Row:
-    """One line. ``reached`` None: not measured, and ``remark`` says why; a row without a floor is for information."""
+    """One line. ``reached`` None: not measured, and ``remark`` says why; a row without a floor is for information.
+
+    ``is_noisy``: the machine was never quiet while it was measured, so the verdict is worth little.
+    """
 
     measure: str
     reached: float | None
@@ -19,6 +22,7 @@ class Row:
     is_more_better: bool = False
     digits: int = 1
     gates: str = ""
+    is_noisy: bool = False
     remark: str = ""
 
     @property
@@ -52,7 +56,7 @@ def render(rows: Sequence[Row]) -> str:
             _bound(row, row.floor),
             _bound(row, row.aim),
             row.shown(row.reached),
-            {"aim": "ok, aim", "ok": "ok", "below": "BELOW", "skipped": "skipped", "": ""}[row.verdict],
+            _verdict(row),
             row.gates,
             row.remark,
         )
@@ -68,6 +72,11 @@ def render(rows: Sequence[Row]) -> str:
         lines.append("  ".join(parts).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines)
+
+
+def _verdict(row: Row) -> str:
+    shown = {"aim": "ok, aim", "ok": "ok", "below": "BELOW", "skipped": "skipped", "": ""}[row.verdict]
+    return f"{shown} (noisy)" if row.is_noisy and row.reached is not None and shown else shown
 
 
 def _bound(row: Row, bound: float | None) -> str:

@@ -11,7 +11,10 @@ from typing import Final
 
 from tests.benchmarks.programs import BenchFailed
 
-_CORES: Final = sorted(os.sched_getaffinity(0))
+#: `MOORAGE_BENCH_CORES=2,3` names two that share a cache and are not threads of one core.
+_CORES: Final = [int(core) for core in os.environ.get("MOORAGE_BENCH_CORES", "").split(",") if core] or sorted(
+    os.sched_getaffinity(0)
+)
 SYSTEM_CORE: Final = _CORES[0]
 LOAD_CORE: Final = _CORES[-1]
 

@@ -6,15 +6,18 @@ No gates, no peers: look at processor time, not at requests a second, where the 
 """
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import shutil
+import statistics
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import database, gateway, load, samples, stage, traffic
+from tests.benchmarks import database, gateway, load, peers, samples, stage, systems, traffic
 from tests.benchmarks.programs import BenchFailed
 
 _PACE_MS: Final = 20
@@ -67,6 +70,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--where", action="store_true", help="sample the gateway: which functions the time goes to")
     parser.add_argument("--perf", action="store_true", help="Linux perf: which C functions the time goes to")
     parser.add_argument("--tree", type=Path, default=database.ROOT, help="another checkout, to compare with")
+    parser.add_argument("--against", help="another checkout or a peer, in turn; the ratio at the end")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the gateway")
     asked = parser.parse_args(arguments)
     names = SCENARIOS if "all" in asked.scenarios else asked.scenarios
@@ -75,17 +79,57 @@ def main(arguments: list[str]) -> int:
         seeded = scene.databases.seeded(keys=asked.keys, is_governed=not asked.free, is_exact=False)
         database.put_route(seeded.url, sockets=scene.sockets, engine=asked.engine)
         settings = dict(each.split("=", 1) for each in asked.set)
-        with gateway.serving(
-            scene.work, database_url=seeded.url, tree=asked.tree, is_sampled=asked.where, settings=settings
-        ) as worker:
-            for name in [each for each in names for _ in range(asked.repeat)]:
-                _measure(name, asked, scene, worker, seeded)
+        with (
+            gateway.serving(
+                scene.work, database_url=seeded.url, tree=asked.tree, is_sampled=asked.where, settings=settings
+            ) as worker,
+            _other(asked, scene, seeded, settings) as other,
+        ):
+            for name in names:
+                ratios = []
+                for _ in range(asked.repeat):
+                    ours = _measure(name, asked, scene, worker, seeded)
+                    if other is not None:
+                        ratios.append(cost(ours) / cost(_measure_other(name, asked, scene, other)))
+                if ratios:
+                    print(f"{name}: {statistics.median(ratios):.3f} x the processor time of {asked.against}")
     return 0
+
+
+def cost(sample: load.Sample) -> float:
+    """Processor time of a frame of paced streams, of an answer else."""
+    return sample.cpu_us_per_request if sample.requests else sample.cpu_us_per_frame
+
+
+@contextlib.contextmanager
+def _other(
+    asked: argparse.Namespace, scene: stage.Stage, seeded: database.Seeded, settings: dict[str, str]
+) -> Iterator[systems.System | None]:
+    if asked.against is None:
+        yield None
+    elif asked.against in peers.NAMES:
+        with peers.running(scene, scene.folder / "peers", asked.against) as system:
+            yield system
+    else:
+        with gateway.serving(
+            scene.work, database_url=seeded.url, tree=Path(asked.against), settings=settings
+        ) as worker:
+            caller = traffic.Caller(host=worker.host, secrets=seeded.secrets)
+            yield systems.System(name="other", caller=caller, pids=lambda: worker.pids, settle=worker.sweep)
+
+
+def _measure_other(name: str, asked: argparse.Namespace, scene: stage.Stage, other: systems.System) -> load.Sample:
+    shape, plan = plan_of(name, asked.seconds)
+    plan = dataclasses.replace(plan, is_mixed=asked.mixed)
+    sample = scene.measure(host=other.host, pids=other.pids(), caller=other.caller, shape=shape, plan=plan)
+    print(show(f"  {other.name}", sample), flush=True)
+    other.settle()
+    return sample
 
 
 def _measure(
     name: str, asked: argparse.Namespace, scene: stage.Stage, worker: gateway.Worker, seeded: database.Seeded
-) -> None:
+) -> load.Sample:
     shape, plan = plan_of(name, asked.seconds)
     plan = dataclasses.replace(plan, is_mixed=asked.mixed)
     caller = traffic.Caller(host=worker.host, secrets=seeded.secrets)
@@ -107,6 +151,7 @@ def _measure(
             lines = [line for line in done.stdout.splitlines() if line.strip() and not line.startswith("#")]
             print("\n".join(lines[:40]))
     worker.sweep()
+    return sample
 
 
 def _record(pid: int, seconds: float, place: Path) -> "subprocess.Popen[bytes]":

@@ -57,11 +57,21 @@ class Series:
         return None
 
     def compare(self, name: str, other: str, how: Callable[[load.Sample, load.Sample], float]) -> float | None:
-        """The median over rounds of ``how`` of both, undisturbed rounds alone if there are any."""
+        """The median over rounds of ``how`` of both.
+
+        Rounds count in which both were undisturbed, with the cores near if there are such, or at least equally far.
+        """
         pairs = list(zip(self.trials.get(name, []), self.trials.get(other, []), strict=False))
         quiet = [pair for pair in pairs if all(trial.gates.is_quiet for trial in pair)]
-        values = [how(one.sample, two.sample) for one, two in quiet or pairs]
+        near = [pair for pair in quiet if all(trial.gates.is_near for trial in pair)]
+        far = [pair for pair in quiet if not any(trial.gates.is_near for trial in pair)]
+        values = [how(one.sample, two.sample) for one, two in near or far or quiet or pairs]
         return statistics.median(values) if values else None
+
+    def is_noisy(self, *names: str) -> bool:
+        """Whether there was no round in which all of ``names`` were undisturbed: figures of it are a guess."""
+        rounds = zip(*(self.trials.get(name, []) for name in names), strict=False)
+        return not any(all(trial.gates.is_quiet for trial in trials) for trials in rounds)
 
     def gates_of(self, name: str) -> str:
         """The gates in words: how many rounds were undisturbed, and the range of the cores' distance."""

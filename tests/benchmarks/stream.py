@@ -34,6 +34,7 @@ def burst(bench: Bench) -> tuple[list[Row], list[str]]:
         is_more_better=True,
         digits=2,
         gates=seen.gates_of(peers.NGINX),
+        is_noisy=seen.is_noisy(MOORAGE, peers.NGINX),
         remark=_problem(bench, seen),
     )
     words = []
@@ -78,6 +79,7 @@ def paced(bench: Bench) -> tuple[list[Row], list[str]]:
             aim=1.1,
             digits=2,
             gates=seen.gates_of(peers.NGINX),
+            is_noisy=seen.is_noisy(MOORAGE, peers.NGINX),
             remark=_problem(bench, seen),
         ),
         Row(
@@ -88,8 +90,18 @@ def paced(bench: Bench) -> tuple[list[Row], list[str]]:
             aim=0.5,
             digits=2,
             gates=seen.gates_of(MOORAGE),
+            is_noisy=seen.is_noisy(MOORAGE, DIRECT),
         ),
-        Row(measure=f"first token p99 added, {title}", reached=first, unit=" ms", floor=5, aim=2, digits=2),
+        Row(
+            measure=f"first token p99 added, {title}",
+            reached=first,
+            unit=" ms",
+            floor=5,
+            aim=2,
+            digits=2,
+            gates=seen.gates_of(MOORAGE),
+            is_noisy=seen.is_noisy(MOORAGE, DIRECT),
+        ),
     ]
     words = []
     for name in seen.trials:

@@ -48,6 +48,12 @@ def test_the_table_names_what_is_below_and_why_something_was_skipped() -> None:
     assert "skipped" in envoy and envoy.endswith("envoy is not there")
 
 
+def test_a_verdict_from_a_machine_that_was_never_quiet_says_so() -> None:
+    noisy = Row(measure="gap p99 added", reached=-3.0, unit=" ms", floor=2, aim=0.5, is_noisy=True)
+
+    assert "ok, aim (noisy)" in figures.render([noisy])
+
+
 def test_a_row_for_machines_carries_its_verdict() -> None:
     found = figures.document(Row(measure="CPU per request", reached=12.0, floor=30, aim=16))
 

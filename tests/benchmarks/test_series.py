@@ -74,6 +74,25 @@ def test_a_ratio_is_the_median_of_the_rounds_in_which_both_were_undisturbed() ->
     assert ratio == pytest.approx(0.6)
 
 
+def test_rounds_with_near_cores_are_preferred_and_near_is_never_compared_with_far() -> None:
+    ours = [trial(requests=100, near_ns=FAR), trial(requests=600), trial(requests=300, near_ns=FAR)]
+    theirs = [trial(near_ns=NEAR), trial(), trial(near_ns=FAR)]
+
+    def rate(one: Sample, other: Sample) -> float:
+        return one.rate / other.rate
+
+    assert Series(trials={"a": ours, "b": theirs}, failures={}).compare("a", "b", rate) == pytest.approx(0.6)
+    far = Series(trials={"a": [ours[0], ours[2]], "b": [theirs[0], theirs[2]]}, failures={})
+    assert far.compare("a", "b", rate) == pytest.approx(0.3)
+
+
+def test_a_series_is_noisy_when_no_round_was_undisturbed_for_both() -> None:
+    loud = trial(foreign=0.9)
+
+    assert Series(trials={"a": [loud, trial()], "b": [trial(), loud]}, failures={}).is_noisy("a", "b")
+    assert not Series(trials={"a": [loud, trial()], "b": [trial(), trial()]}, failures={}).is_noisy("a", "b")
+
+
 def test_a_system_that_failed_is_compared_with_nobody() -> None:
     seen = Series(trials={"moorage": [trial()]}, failures={"portkey": "answered 500"})
 

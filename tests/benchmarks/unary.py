@@ -100,6 +100,7 @@ def _against(bench: Bench, seen: Series, name: str, floor: float | None, aim: fl
         is_more_better=True,
         digits=2,
         gates=seen.gates_of(name),
+        is_noisy=seen.is_noisy(MOORAGE, name),
         remark=remark,
     )
 
@@ -116,6 +117,7 @@ def _cost(measure: str, seen: Series, *, floor: float | None = None, aim: float 
         floor=floor,
         aim=aim,
         gates=str(best.gates),
+        is_noisy=not best.gates.is_quiet,
         remark=f"user {user:.1f}, kernel {kernel:.1f}; {best.sample.rate:,.0f} requests/s",
     )
 
@@ -131,6 +133,7 @@ def _added(seen: Series, name: str, figure: Callable[[Sample], float], floor: fl
         aim=aim,
         digits=0,
         gates=seen.gates_of(MOORAGE),
+        is_noisy=seen.is_noisy(MOORAGE, DIRECT),
         remark=f"nginx adds {nginx:.0f} us" if nginx is not None else "",
     )
 
@@ -157,6 +160,7 @@ def _change(measure: str, seen: Series | None, other: str, floor: float, aim: fl
         aim=aim,
         is_more_better=True,
         gates=seen.gates_of(other),
+        is_noisy=seen.is_noisy(MOORAGE, other),
         remark=f"{cost:+.1f} us CPU a request",
     )
 

@@ -104,7 +104,8 @@ def test_who_may_look_may_not_always_change(name: str, cast: Cast, deployment: D
 
 
 @pytest.mark.parametrize(
-    "name", ["sign_out", "resume", "pause", "delete", "roll_back", "deploy", "keys", "revoke_key", "registries", "limits"]
+    "name",
+    ["sign_out", "resume", "pause", "delete", "roll_back", "deploy", "keys", "revoke_key", "registries", "limits"],
 )
 def test_a_forged_form_is_refused(name: str, cast: Cast, deployment: Deployment) -> None:
     client = Client(enforce_csrf_checks=True)

@@ -24,6 +24,14 @@ def test_a_key_is_shown_once(alice: Client) -> None:
     assert "in 29 d" in later
 
 
+def test_a_key_has_the_priority_that_was_chosen(alice: Client) -> None:
+    alice.post("/harbour/keys", {"name": "night batch", "scopes": ["inference"], "priority": "low"})
+    alice.post("/harbour/keys", {"name": "app", "scopes": ["inference"]})
+
+    chosen = dict(ApiKey.objects.filter(name__in=["night batch", "app"]).values_list("name", "priority"))
+    assert chosen == {"night batch": "low", "app": "normal"}
+
+
 def test_a_key_without_a_scope_or_with_the_administrators_is_refused(alice: Client) -> None:
     none = alice.post("/harbour/keys", {"name": "laptop"})
     admin = alice.post("/harbour/keys", {"name": "laptop", "scopes": ["admin"]})

@@ -79,6 +79,8 @@ class Load:
             call.ended_at = time.monotonic()
             if call.request_id:
                 self.calls.append(call)
+            if call.status >= 400:
+                await asyncio.sleep(0.05)
 
 
 def some_call(chance: random.Random) -> Call:

@@ -82,6 +82,8 @@ def _judge_call(call: Call, event: Event | None, sent: int, verdict: Verdict) ->
         verdict.seen[f"refused {call.status}"] += 1
         if call.received or call.status == 200:
             say(f"{_short(call)} has no event")
+        if call.status < 500:
+            say(f"{_short(call)} has a good key and a good body, and was told otherwise")
         return
     if call.is_complete:
         verdict.seen[f"complete {call.kind}"] += 1

@@ -142,7 +142,7 @@ def wait_until_knows(gateway: GatewayProcess, key: str, *models: str) -> None:
         with client_of(gateway, key) as client:
             try:
                 names = {model.id for model in client.models.list()}
-            except openai.AuthenticationError:
+            except (openai.AuthenticationError, openai.InternalServerError):
                 return False
         return names.issuperset(models)
 

@@ -81,7 +81,7 @@ class Harbour:
 
     def arrive(self, call: Call) -> None:
         call.harbour = self
-        if self.holding.is_queue(self.route.id) or not self.begin(call):
+        if not self.begin(call):
             # Unfair is one queue for all: the order of coming.
             key = call.key if self._is_fair else "everybody"
             self.holding.add(

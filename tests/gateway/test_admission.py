@@ -1,6 +1,7 @@
 """Admission: what is let in at once, what waits, what is refused, with what words."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,8 +49,13 @@ class House:
 
     def __init__(self, *, key: Limits = NO_LIMITS, organization: Limits = NO_LIMITS, **more: Any) -> None:
         self.clock = Clock()
+        self.soon: Callable[[Callable[[], None]], object] = lambda call: call()
         self.admission = Admission(
-            console_url="https://console.example/", clock=self.clock, wall=lambda: NOON, patience_seconds=1.0
+            console_url="https://console.example/",
+            clock=self.clock,
+            wall=lambda: NOON,
+            patience_seconds=1.0,
+            soon=lambda call: self.soon(call),
         )
         self.admission.lost_at = None
         self.grant = KeyGrant(
@@ -329,3 +335,29 @@ def test_leases_that_nobody_uses_go_back_and_are_forgotten() -> None:
     again = house.take()
     house.exchange()
     assert again.hold is not None
+
+
+def test_whoever_left_before_being_told_leaves_its_hold_behind() -> None:
+    house = House(key=Limits(concurrent_requests=1))
+    later: list[Any] = []
+    house.soon = later.append
+    asker = house.take()
+    house.exchange()
+
+    house.admission.forget(asker)
+    for call in later:
+        call()
+
+    assert asker.hold is None
+    assert house.take().hold is not None, "the place is free again"
+
+
+def test_a_database_that_is_silent_is_told_as_such() -> None:
+    house = House(key=Limits(requests_per_minute=5))
+    asker = house.take()
+    house.admission.report()  # said, and never answered
+
+    house.clock.now += 1.1
+    house.admission.retry()
+
+    assert isinstance(asker.error, LimitsUnavailable)

@@ -136,6 +136,8 @@ def test_the_key_may_come_as_bearer_too_but_two_keys_are_refused(gateway: Gatewa
     assert status({"X-Api-Key": alices_key, "Authorization": "Bearer mk_live_" + "0" * 39}) == 400
     assert status({"X-Api-Key": f"Bearer {alices_key}"}) == 401
     assert status({}) == 401
+    head = f"POST /v1/messages HTTP/1.1\r\nHost: x\r\nX-Api-Key: {alices_key}\r\nX-Api-Key: {alices_key}\r\n\r\n"
+    assert b"The header x-api-key came twice." in gateway.exchange(head.encode())
 
 
 @pytest.mark.parametrize("shape", ["llamacpp", "vllm"])

@@ -31,7 +31,9 @@ from tests.waiting import wait_until
 
 ASKED = f"asked-{secrets.token_hex(8)}"
 ANSWERED = f"answered-{secrets.token_hex(8)}"
-SECRET = "the gateways' secret of a test"
+#: What an engine may do to an answer in one piece, and to a stream. Each has a model of its own, and so a breaker.
+FAULTS = ("fin_first", "reset_first", "400", "no_json", "no_http")
+STREAM_FAULTS = ("fin", "reset", "error_event", "no_json", "bad_chunk", "lie", "no_usage", "no_done")
 
 
 @pytest.fixture
@@ -40,8 +42,11 @@ def gateway(start_gateway: Start, control: ControlPlane, engine: FakeEngine, ali
     control.put_route(replicas=(replica(engine),), engine=engine.shape)
     control.put_route(name="harbour/embedder", replicas=(replica(engine),), engine=engine.shape, kind="embedding")
     control.put_route(name="harbour/ranker", replicas=(replica(engine),), engine=engine.shape, kind="rerank")
-    gateway = start_gateway(MOORAGE_GATEWAY_SECRET=SECRET, MOORAGE_GATEWAY_MAX_BODY_BYTES="100000")
-    wait_until_knows(gateway, alices_key, MODEL, "harbour/embedder", "harbour/ranker")
+    wrecks = [f"harbour/{fault}" for fault in {*FAULTS, *STREAM_FAULTS}]
+    for number, name in enumerate(wrecks, start=2):
+        control.put_route(name=name, replicas=(replica(engine, number),), engine=engine.shape)
+    gateway = start_gateway(MOORAGE_GATEWAY_MAX_BODY_BYTES="100000")
+    wait_until_knows(gateway, alices_key, MODEL, "harbour/embedder", "harbour/ranker", *wrecks)
     return gateway
 
 
@@ -71,11 +76,12 @@ def bodies() -> Iterator[tuple[str, dict[str, object]]]:
             ],
         },
     )
-    for fault in ("fin_first", "reset_first", "400", "no_json", "no_http"):
-        yield "/v1/chat/completions", {**chat, "messages": [{"role": "user", "content": told(fault=fault)}]}
-    for fault in ("fin", "reset", "error_event", "no_json", "bad_chunk", "lie", "no_usage", "no_done"):
+    for fault in FAULTS:
+        broken = [{"role": "user", "content": told(fault=fault)}]
+        yield "/v1/chat/completions", {"model": f"harbour/{fault}", "messages": broken}
+    for fault in STREAM_FAULTS:
         broken = [{"role": "user", "content": told(fault=fault, at=1)}]
-        yield "/v1/chat/completions", {**chat, "stream": True, "messages": broken}
+        yield "/v1/chat/completions", {"model": f"harbour/{fault}", "stream": True, "messages": broken}
     yield "/v1/completions", {"model": MODEL, "prompt": told()}
     yield "/v1/completions", {"model": MODEL, "prompt": told(), "stream": True}
     yield "/v1/embeddings", {"model": "harbour/embedder", "input": ASKED}
@@ -144,6 +150,7 @@ def begin_stream(gateway: GatewayProcess, key: str) -> socket.socket:
     received = b""
     while ANSWERED.encode() not in received:
         received += plug.recv(65536)
+        assert received.startswith(b"HTTP/1.1 200 "), received
     return plug
 
 

@@ -12,8 +12,8 @@ from moorage.gateway.claims import ClaimRegister
 from moorage.gateway.errors import AnsweredBefore, KeyReused, RetriesUnavailable, StillRunning
 from moorage.gateway.idempotency import Claim
 from moorage.kernel.errors import PlatformError
-from moorage.metering import claims as metering
 from moorage.metering import usage_table
+from moorage.metering.copy_rows import CopyRows
 from tests.gateway.test_histogram import event
 
 
@@ -47,10 +47,9 @@ def rows(database_url: str) -> list[tuple[object, ...]]:
         return connection.execute("SELECT id, request_id, boot_id FROM idempotency_claim ORDER BY id").fetchall()
 
 
-def ship(request_id: str, *, tokens: int, outcome: str) -> None:
-    usage_table.put(
-        [event(request_id=request_id, input_tokens=tokens, cached_tokens=0, output_tokens=0, outcome=outcome)]
-    )
+def ship(request_id: str, *, tokens: int, outcome: str, finished_boot: str | None = None) -> None:
+    ended = event(request_id=request_id, input_tokens=tokens, cached_tokens=0, output_tokens=0, outcome=outcome)
+    usage_table.put_batch(CopyRows().batch([ended]), finished_boot=finished_boot)
 
 
 def second(
@@ -174,17 +173,21 @@ def test_without_the_database_a_claim_is_refused_soon_and_leaves_nothing(short_t
     assert (refusal.status_code, refusal.retry_after) == (503, 2)
 
 
-def test_a_dead_gateways_claims_are_freed_unless_something_came_of_them(database_url: str) -> None:
-    async def claim() -> None:
-        async with worker(database_url) as one, worker(database_url, "gw_2") as other:
-            assert await told(one, use("held while it died", request_id="req_1")) is None
-            assert await told(one, use("answered", request_id="req_2")) is None
-            assert await told(other, use("of a living one", request_id="req_3")) is None
+def test_a_dead_gateways_claims_are_free_unless_something_came_of_them(database_url: str) -> None:
+    held = [use("lost", request_id="req_1"), use("answered", request_id="req_2")]
+    living = use("of a living one", request_id="req_3")
 
-    asyncio.run(claim())
-    ship("req_2", tokens=15, outcome="completed")
+    async def claim() -> list[PlatformError | None]:
+        async with worker(database_url, "gw_1") as one, worker(database_url, "gw_2") as other:
+            assert [await told(one, each) for each in held] == [None, None]
+            assert await told(other, living) is None
+            await asyncio.to_thread(ship, "req_2", tokens=15, outcome="completed", finished_boot="gw_1")
+            asked = [use(each.id, request_id=f"req_{number}") for number, each in enumerate([*held, living], start=4)]
+            return [await told(other, each) for each in asked]
 
-    freed = metering.free_lost("gw_1")
+    lost, answered, of_a_living_one = asyncio.run(claim())
 
-    assert freed == 1
-    assert [row[0] for row in rows(database_url)] == ["answered", "of a living one"]
+    assert lost is None
+    assert isinstance(answered, AnsweredBefore)
+    assert isinstance(of_a_living_one, StillRunning)
+    assert ("lost", "req_4", "gw_2") in rows(database_url)

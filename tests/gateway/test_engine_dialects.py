@@ -23,6 +23,7 @@ BOTH = [
 TOOL: anthropic.types.ToolParam = {"name": "tide", "input_schema": {"type": "object", "properties": {}}}
 #: The API has it, this version of its client has no parameter for it.
 GREEDY = {"temperature": 0}
+HERMES = (("--enable-auto-tool-choice", None), ("--tool-call-parser", "hermes"))
 CANNOT_CALL_TOOLS = {"llamacpp": "its chat template has no place", "vllm": "--tool-call-parser"}
 
 
@@ -34,7 +35,8 @@ def program_of(engine: str, request: pytest.FixtureRequest) -> Path:
 @pytest.fixture(scope="module", params=BOTH)
 def chat(request: pytest.FixtureRequest) -> Iterator[tuple[str, Path]]:
     """An engine that serves the demo model for text, and its socket."""
-    with running(Engine(request.param), program_of(request.param, request)) as socket:
+    flags = HERMES if request.param == "vllm" else ()
+    with running(Engine(request.param), program_of(request.param, request), flags=flags) as socket:
         yield request.param, socket
 
 
@@ -155,6 +157,43 @@ def test_a_client_that_leaves_a_message_pays_for_what_it_got(
     assert event.outcome == "client_gone"
     assert event.source == {"llamacpp": "gateway", "vllm": "engine_running"}[chat[0]]
     assert event.input_tokens > 0 and 0 < event.output_tokens < 400
+
+
+@pytest.mark.parametrize("chat", [pytest.param("vllm", marks=pytest.mark.vllm)], indirect=True)
+def test_a_call_that_vllm_is_made_to_write_is_told_as_it_is_written(
+    chat: tuple[str, Path], served: GatewayProcess, alices_key: str
+) -> None:
+    asked = {"model": MODEL, "max_tokens": 40, "messages": messages("Hello"), "extra_body": GREEDY, "tools": [TOOL]}
+    function = {"type": "function", "name": "tide", "strict": None, "parameters": {}}
+
+    with (
+        claude_of(served, alices_key) as claude,
+        claude.messages.create(**asked, tool_choice={"type": "tool", "name": "tide"}, stream=True) as stream,  # type: ignore[call-overload]
+    ):
+        events = list(stream)
+    with client_of(served, alices_key) as client:
+        told = list(
+            client.responses.create(
+                model=MODEL,
+                input="Hello",
+                max_output_tokens=40,
+                temperature=0,
+                tools=[function],  # type: ignore[list-item]
+                tool_choice={"type": "function", "name": "tide"},
+                stream=True,
+            )
+        )
+
+    block = next(event.content_block for event in events if event.type == "content_block_start")
+    assert (block.type, block.name, block.input) == ("tool_use", "tide", {})
+    arguments = "".join(event.delta.partial_json for event in events if event.type == "content_block_delta")
+    done = next(event for event in told if event.type == "response.function_call_arguments.done")
+    assert done.arguments == arguments != ""
+    final = told[-1].response
+    assert (final.output[0].type, final.output[0].name) == ("function_call", "tide")
+    first, second = wait_until(lambda: len(served.events()) == 2 and served.events(), seconds=10)
+    assert first.output_tokens == second.output_tokens > 0
+    assert (first.source, second.source) == ("engine", "engine")
 
 
 def test_tools_that_a_model_cannot_call_are_refused_in_one_sentence(

@@ -2,12 +2,18 @@
 
 import asyncio
 import contextlib
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
+import pytest
+
 from moorage.gateway import engine_metrics
 from moorage.wire.records import ReplicaAddress
+from tests.gateway.test_real_engine import gguf
+from tests.waiting import wait_until
 
 LLAMA = """# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed.
 # TYPE llamacpp:prompt_tokens_total counter
@@ -126,3 +132,24 @@ def test_engines_that_do_not_answer_in_time_or_not_well_are_left_out_and_said_so
     }
     assert 'llamacpp:requests_processing{replica="rep_good"} 3' in text
     assert seconds < 5
+
+
+@pytest.mark.engine
+def test_a_real_llama_server_is_understood(llama_server: Path, demo_catalog: Path, short_tmp: Path) -> None:
+    runner = short_tmp / "r.sock"
+    arguments = ["--model", str(gguf(demo_catalog)), "--host", str(runner), "--ctx-size", "512", "--metrics"]
+    with (short_tmp / "engine.log").open("wb") as log:
+        process = subprocess.Popen([str(llama_server), *arguments, "--threads", "1"], stdout=log, stderr=log)
+    try:
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(runner)), base_url="http://runner") as direct:
+            wait_until(lambda: runner.exists() and direct.get("/health").status_code == 200, seconds=60)
+            told = {line.split()[0] for line in direct.get("/metrics").text.splitlines() if not line.startswith("#")}
+
+        text = asyncio.run(engine_metrics.gather([ReplicaAddress(id="rep_1", socket=str(runner))])).decode()
+    finally:
+        process.kill()
+        process.wait()
+
+    assert len(told) > 5
+    assert {line.split("{")[0] for line in text.splitlines() if line.startswith("llamacpp:")} == told
+    assert 'moorage_engine_metrics_up{replica="rep_1"} 1' in text

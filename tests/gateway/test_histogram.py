@@ -17,6 +17,7 @@ def event(**values: object) -> UsageEvent:
         "output_tokens": 5,
         "source": "engine",
         "started_at_us": 1_000_000,
+        "ended_at_us": 2_000_000,
     }
     return UsageEvent(**{**known, **values})  # type: ignore[arg-type]
 
@@ -35,6 +36,14 @@ def test_buckets_are_cumulative_and_a_value_on_a_bound_is_within_it() -> None:
         "_sum": 21.200001,
         "_count": 5,
     }
+
+
+def test_durations_of_nothing_need_not_be_counted_one_by_one() -> None:
+    histogram = Histogram((0.1, 1))
+    histogram.observe(500_000)
+
+    assert list(dict(histogram.samples(zeros=3)).values()) == [3, 4, 4, 0.5, 4]
+    assert histogram.count == 1
 
 
 def test_a_stream_counts_its_first_token_and_the_mean_between_its_tokens() -> None:

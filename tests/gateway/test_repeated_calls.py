@@ -203,20 +203,24 @@ def test_another_worker_and_a_later_boot_know_what_was_answered(
 
 
 def test_what_a_killed_gateway_had_not_begun_is_free_once_its_journal_is_read(
-    gateway: GatewayProcess, control: ControlPlane, start_gateway: Start, alices_key: str
+    gateway: GatewayProcess, control: ControlPlane, start_gateway: Start, engine: FakeEngine, alices_key: str
 ) -> None:
     control.put_route(name="harbour/sleeper", status="idle")
-    wait_until_knows(gateway, alices_key, "harbour/sleeper")
+    other = start_gateway()
+    for each in (gateway, other):
+        wait_until_knows(each, alices_key, "harbour/sleeper")
     body = {**chat(), "model": "harbour/sleeper"}
     with contextlib.closing(begin(gateway, alices_key, body)):
         wait_until(lambda: control.rows("SELECT 1 FROM wake"))
         gateway.kill()
-    held = control.rows("SELECT count(*) FROM idempotency_claim")
+    control.put_route(name="harbour/sleeper", replicas=(replica(engine),))
 
-    Shipper(directory=gateway.journal_dir).ship()
+    with calling(other, alices_key) as elsewhere:
+        early = elsewhere.post(CHAT, json=body, headers=ONCE)
+        Shipper(directory=gateway.journal_dir).ship()
+        late = elsewhere.post(CHAT, json=body, headers=ONCE)
 
-    assert held == [(1,)]
-    assert control.rows("SELECT count(*) FROM idempotency_claim") == [(0,)]
+    assert (early.status_code, late.status_code) == (409, 200)
 
 
 def test_without_the_database_only_calls_with_the_header_are_refused(

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import math
+import random
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from moorage.accounts.models import Priority
 from tests.cast import Cast
 from tests.gateway.conftest import MODEL, ControlPlane, Start, replica, script, wait_until_knows
 from tests.gateway.fake_engine import FakeEngine
@@ -53,11 +55,14 @@ def who_came(engine: FakeEngine) -> list[str]:
     return [json.loads(seen.body["messages"][-1]["content"]).get("who", "") for seen in engine.seen]
 
 
-def held(gateway: GatewayProcess) -> int:
+def gauge(gateway: GatewayProcess, name: str) -> int:
     metrics = gateway.exchange(METRICS).decode()
-    return int(
-        float(next(line.split()[1] for line in metrics.splitlines() if line.startswith("moorage_gateway_held ")))
-    )
+    start = f"moorage_gateway_{name} "
+    return int(float(next(line.split()[1] for line in metrics.splitlines() if line.startswith(start))))
+
+
+def held(gateway: GatewayProcess) -> int:
+    return gauge(gateway, "held")
 
 
 @pytest.fixture
@@ -139,6 +144,26 @@ def test_a_light_key_overtakes_the_queue_of_a_heavy_one(
     assert [place for place, who in enumerate(order, start=1) if who == "light"][-1] <= 5
 
 
+def test_a_key_of_high_priority_goes_first_and_one_of_low_is_not_forgotten(
+    one_place: GatewayProcess, engine: FakeEngine, committed_cast: Cast, call: Callable[..., Caller]
+) -> None:
+    keys = {each: committed_cast.alice.key(name=each, priority=each) for each in (Priority.LOW, Priority.HIGH)}
+    for key in keys.values():
+        wait_until_knows(one_place, key, MODEL)
+    engine.go.clear()
+    plugs = [call(one_place, keys[Priority.LOW]).send(script(wait=True, who="low")) for _ in range(19)]
+    wait_until(lambda: held(one_place) == 18, seconds=5)
+    plugs += [call(one_place, keys[Priority.HIGH]).send(script(wait=True, who="high")) for _ in range(18)]
+    wait_until(lambda: held(one_place) == 36, seconds=5)
+
+    engine.go.set()
+    for plug in plugs:
+        assert answer_on(plug).startswith(b"HTTP/1.1 200 ")
+
+    # One of low priority ran already; then about one of them for sixteen of high priority.
+    assert 1 <= who_came(engine)[1:19].count("low") <= 3
+
+
 def test_patience_that_ends_before_the_turn_comes_is_503_and_costs_nothing(
     one_place: GatewayProcess, engine: FakeEngine, call: Callable[..., Caller]
 ) -> None:
@@ -209,6 +234,50 @@ def test_a_place_freed_by_a_client_that_left_goes_to_the_next(
     assert answer_on(waits).startswith(b"HTTP/1.1 200 ")
 
 
+def test_no_place_is_lost_whatever_becomes_of_requests(
+    start_gateway: Start,
+    control: ControlPlane,
+    engine: FakeEngine,
+    second: FakeEngine,
+    alices_key: str,
+    call: Callable[..., Caller],
+) -> None:
+    control.put_route(replicas=(replica(engine, 1, slots=1), replica(second, 2, slots=1)))
+    gateway = start_gateway()
+    wait_until_knows(gateway, alices_key, MODEL)
+    alice = call(gateway)
+    chance = random.Random(7)
+    plugs = []
+    for _ in range(60):
+        fault = chance.choice(["", "", "400", "fin_first", "reset_first", "fin", "reset", "silence", "error_event"])
+        plug = alice.send(
+            script(fault=fault, delay=0.01),
+            stream=chance.random() < 0.5,
+            headers=f"X-Moorage-Wait: {chance.choice([1, 30])}\r\n",
+        )
+        if fault == "silence" or chance.random() < 0.3:
+            wait_until(lambda: len(engine.seen) + len(second.seen), seconds=5)
+            plug.close()
+        else:
+            plugs.append(plug)
+
+    for plug in plugs:
+        answer_on(plug)
+    wait_until(lambda: held(gateway) == 0 and in_flight(gateway) == 0, seconds=10)
+
+    def is_served() -> bool:
+        # Until the breakers that the faults opened are closed.
+        return alice.ask(script()).startswith(b"HTTP/1.1 200 ")
+
+    wait_until(is_served, seconds=40)
+    both = [alice.send(script(wait=True)) for _ in range(2)]
+    assert all(answer_on(plug).startswith(b"HTTP/1.1 200 ") for plug in both)
+
+
+def in_flight(gateway: GatewayProcess) -> int:
+    return gauge(gateway, "in_flight")
+
+
 def test_a_model_that_is_not_awake_in_time_says_how_far_it_is(
     start_gateway: Start, control: ControlPlane, alices_key: str, call: Callable[..., Caller]
 ) -> None:
@@ -254,7 +323,7 @@ def test_an_engine_that_drains_finishes_what_it_has_and_gets_nothing_new(
     assert len(second.seen) >= 6
 
 
-def test_the_same_long_prompt_goes_to_the_same_engine(
+def test_prompts_with_the_same_long_beginning_go_to_the_same_engine(
     start_gateway: Start,
     control: ControlPlane,
     engine: FakeEngine,
@@ -267,10 +336,16 @@ def test_the_same_long_prompt_goes_to_the_same_engine(
     wait_until_knows(gateway, alices_key, MODEL)
     alice = call(gateway)
 
-    for number in range(12):
-        alice.ask("The tide table of the harbour. " * 100 + f"Question {number}?")
+    for question in range(3):
+        for harbour in range(10):
+            alice.ask(f"The tide table of harbour {harbour}. " * 50 + f"Question {question}?")
 
-    assert sorted([len(engine.seen), len(second.seen)]) == [0, 12]
+    def harbours(of: FakeEngine) -> list[str]:
+        return sorted(seen.body["messages"][0]["content"].split(".")[0] for seen in of.seen)
+
+    assert not set(harbours(engine)) & set(harbours(second))
+    assert len(engine.seen) + len(second.seen) == 30
+    assert engine.seen and second.seen
 
 
 def test_short_prompts_go_to_whoever_has_fewer_tokens_before_it(
@@ -322,13 +397,7 @@ def test_a_dead_engine_costs_nobody_an_answer_and_is_left_alone_after_a_few_trie
     assert len(events) == len({event.request_id for event in events}) == 40
     assert {event.replica_id for event in events} == {"rep_2"}
     # Five failures open the breaker; after a second or more of rest one request tries it again.
-    assert engine_retries(gateway) < 15
-
-
-def engine_retries(gateway: GatewayProcess) -> int:
-    metrics = gateway.exchange(METRICS).decode()
-    name = "moorage_gateway_engine_retries_total "
-    return int(float(next(line.split()[1] for line in metrics.splitlines() if line.startswith(name))))
+    assert gauge(gateway, "engine_retries_total") < 15
 
 
 def test_the_only_engine_failing_again_and_again_is_left_alone_and_tried_again(

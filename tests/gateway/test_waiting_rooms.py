@@ -82,7 +82,7 @@ def test_a_place_that_comes_free_goes_to_who_waits() -> None:
     harbour.run(calls)
 
     assert [call.done_at for call in calls] == [1.0, 2.0, 3.0]
-    assert not harbour.holding.is_queue(harbour.route.id)
+    assert len(harbour.holding) == 0
 
 
 def test_whoever_comes_while_others_wait_waits_behind_them() -> None:
@@ -90,7 +90,6 @@ def test_whoever_comes_while_others_wait_waits_behind_them() -> None:
     for number in range(3):
         harbour.arrive(Call(key="a", came_at=number))
 
-    assert harbour.holding.is_queue(harbour.route.id)
     assert harbour.holding.waiting(harbour.route.id) == len(harbour.holding) == 2
 
 
@@ -173,7 +172,7 @@ def test_patience_that_ends_in_the_queue_is_told_to_come_back() -> None:
 
     assert isinstance(call.error, QueueTimeout)
     assert call.error.retry_after >= 1
-    assert not pier.holding.is_queue(pier.route.id)
+    assert len(pier.holding) == 0
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,14 @@ class Scope(models.TextChoices):
     ADMIN = "admin", "Review all organizations"
 
 
+class Priority(models.TextChoices):
+    """A key's share of the turns among its organization's keys, where requests wait: each four times the last."""
+
+    LOW = "low", "Low: may wait"
+    NORMAL = "normal", "Normal"
+    HIGH = "high", "High: goes first"
+
+
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Questions about keys."""
 
@@ -164,6 +172,7 @@ class ApiKey(models.Model):
     served_names = models.JSONField(default=list)
     #: Networks in CIDR form it may be used from at the gateway; empty: anywhere.
     networks = models.JSONField(default=list)
+    priority = models.CharField(max_length=8, choices=Priority, default=Priority.NORMAL)
     created_at = models.DateTimeField(default=clock.now)
     created_by = models.CharField(max_length=80)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -16,7 +16,7 @@ from moorage.accounts import audit
 from moorage.accounts import limits as accounts_limits
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.errors import EmailTaken, InvalidAccount, LastOwner, RoleTooLow, SlugTaken
-from moorage.accounts.models import ApiKey, Membership, Organization, Role, Scope, Standing, User
+from moorage.accounts.models import ApiKey, Membership, Organization, Priority, Role, Scope, Standing, User
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
 from moorage.wire.limits import NO_LIMITS, Limits
@@ -95,10 +95,11 @@ def create_key(
     served_names: Sequence[str] = (),
     networks: Sequence[str] = (),
     limits: Limits = NO_LIMITS,
+    priority: Priority = Priority.NORMAL,
     expires_at: dt.datetime | None = None,
 ) -> NewKey:
     """A new API key of ``organization``. ``served_names`` limits it to these served names and ``networks`` to callers
-    in these networks at the gateway (empty: all); ``limits`` is what it may use.
+    in these networks at the gateway (empty: all); ``limits`` is what it may use, ``priority`` its share of the turns.
 
     Raises InvalidAccount.
     """
@@ -116,6 +117,7 @@ def create_key(
         scopes=[str(scope) for scope in wanted],
         served_names=list(served_names),
         networks=accounts_limits.check_networks(networks),
+        priority=priority,
         created_by=by.label[:80],
         expires_at=expires_at,
     )
@@ -124,7 +126,8 @@ def create_key(
         by=by,
         action="key.created",
         subject=key.id,
-        detail={"name": key.name, "shown": key.shown, "scopes": key.scopes, "networks": key.networks},
+        detail={"name": key.name, "shown": key.shown, "scopes": key.scopes, "networks": key.networks}
+        | ({"priority": str(priority)} if priority != Priority.NORMAL else {}),
     )
     accounts_limits.set_limits(organization=organization, subject=key.id, limits=limits, by=by)
     return NewKey(key=key, secret=secret.text)

@@ -201,7 +201,8 @@ class DeploymentView(OrganizationView):
 
     def _plan(self, name: str, text: str, variables: dict[str, str]) -> Response:
         prepared = drafts.draft(organization=self.organization, name=name, compose_text=text, variables=variables)
-        return Response(PlanSerializer(questions.preview(organization=self.organization, draft=prepared)).data)
+        preview = questions.preview(organization=self.organization, draft=prepared)
+        return Response(PlanSerializer(preview, context={"organization": self.organization}).data)
 
     def _wait_until_ready(self, deployment: Deployment, revision: Revision) -> None:
         def look() -> bool | None:

@@ -132,6 +132,7 @@ KEY: Final = {
     "scopes": ["inference"],
     "served_names": [],
     "networks": [],
+    "priority": "normal",
     "created_at": _AT,
     "created_by": "alice@example.com",
     "expires_at": None,

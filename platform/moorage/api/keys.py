@@ -8,7 +8,7 @@ from rest_framework.response import Response
 from moorage.accounts import queries as accounts_questions
 from moorage.accounts import services as accounts
 from moorage.accounts.errors import InvalidAccount
-from moorage.accounts.models import ApiKey, Scope
+from moorage.accounts.models import ApiKey, Priority, Scope
 from moorage.api import examples, paging
 from moorage.api.doors import KeyView, OrganizationView
 from moorage.api.errors import ScopeMissing
@@ -77,6 +77,7 @@ class KeysView(OrganizationView):
             served_names=self.body["served_names"],
             networks=self.body["networks"],
             limits=limits_from(self.body["limits"]),
+            priority=Priority(self.body["priority"]),
             expires_at=self.body["expires_at"],
             by=self.actor,
         )

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from moorage import compose
+from moorage.accounts.addresses import gateway_url
+from moorage.accounts.models import Organization
 from moorage.api import waiting
 from moorage.api.fields import Fields
 from moorage.api.operation import ErrorProblemSerializer
@@ -148,9 +149,9 @@ class DeploymentSerializer(DeploymentSummarySerializer):
     env_file = serializers.SerializerMethodField()
     warnings = serializers.SerializerMethodField(help_text="What the file says and Moorage ignores.")
 
-    def get_endpoint(self, _deployment: Deployment) -> str:
+    def get_endpoint(self, deployment: Deployment) -> str:
         """The gateway's."""
-        return endpoint()
+        return endpoint(deployment.organization)
 
     @extend_schema_field(DeployedModelSerializer(many=True))
     def get_models(self, deployment: Deployment) -> Any:
@@ -193,7 +194,7 @@ class PlanSerializer(serializers.Serializer[Preview]):
 
     def get_endpoint(self, _preview: Preview) -> str:
         """The gateway's."""
-        return endpoint()
+        return endpoint(self.context["organization"])
 
     @extend_schema_field(_VARIABLES_SCHEMA)
     def get_environment(self, preview: Preview) -> dict[str, list[dict[str, str]]]:
@@ -207,19 +208,21 @@ class PlanSerializer(serializers.Serializer[Preview]):
 
     def _environment(self, preview: Preview) -> Mapping[str, Sequence[EnvVar]]:
         names = {pin.model_key: pin.served_name for pin in preview.draft.pins}
-        return compose.environment(preview.draft.spec, endpoint_url=endpoint(), served_names=names)
+        return compose.environment(
+            preview.draft.spec, endpoint_url=endpoint(self.context["organization"]), served_names=names
+        )
 
 
-def endpoint() -> str:
+def endpoint(organization: Organization) -> str:
     """The base URL that OpenAI's clients are given."""
-    return f"{settings.MOORAGE_GATEWAY_URL}/v1"
+    return f"{gateway_url(organization)}/v1"
 
 
 def environment_of(deployment: Deployment) -> Mapping[str, Sequence[EnvVar]]:
     """By service; empty while there is no revision."""
     if deployment.target is None:
         return {}
-    return deployments.service_environment(deployment.target, gateway_url=settings.MOORAGE_GATEWAY_URL)
+    return deployments.service_environment(deployment.target, gateway_url=gateway_url(deployment.organization))
 
 
 def variables_document(found: Mapping[str, Sequence[EnvVar]]) -> dict[str, list[dict[str, str]]]:

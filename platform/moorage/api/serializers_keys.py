@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from moorage.accounts.models import ApiKey, Organization, Scope, Standing
+from moorage.accounts.models import ApiKey, Organization, Priority, Scope, Standing
 from moorage.api.fields import Fields
 from moorage.api.serializers_limits import LimitFields, NetworkFields
 from moorage.artifacts.models import RegistryCredential
@@ -29,6 +29,11 @@ class NewKeyFields(NetworkFields):
     )
     expires_at = serializers.DateTimeField(default=None, allow_null=True, help_text="Null: never.")
     limits = LimitFields(default=dict, help_text="What the key may use; left out: no limits of its own.")
+    priority = serializers.ChoiceField(
+        choices=Priority.choices,
+        default=Priority.NORMAL,
+        help_text="Its share of the turns among your keys while requests wait for a busy model.",
+    )
 
     def validate_expires_at(self, value: Any) -> Any:
         """A key that has expired already is a mistake."""
@@ -46,6 +51,7 @@ class ApiKeySerializer(serializers.Serializer[ApiKey]):
     scopes = serializers.ListField(child=serializers.ChoiceField(choices=Scope.choices))
     served_names = serializers.ListField(child=serializers.CharField())
     networks = serializers.ListField(child=serializers.CharField())
+    priority = serializers.ChoiceField(choices=Priority.choices)
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField()
     expires_at = serializers.DateTimeField(allow_null=True)

@@ -83,6 +83,8 @@ MOORAGE_NODE_MEMORY_BYTES = _whole("MOORAGE_NODE_MEMORY_BYTES")
 #: The addresses people and programs use.
 MOORAGE_CONSOLE_URL = _text("MOORAGE_CONSOLE_URL", "http://127.0.0.1:8400").rstrip("/")
 MOORAGE_GATEWAY_URL = _text("MOORAGE_GATEWAY_URL", "http://127.0.0.1:8401").rstrip("/")
+#: Each organization's base URL is <slug>.<domain>; the gateway reads the same setting.
+MOORAGE_GATEWAY_DOMAIN = os.environ.get("MOORAGE_GATEWAY_DOMAIN", "").lower().rstrip(".")
 
 #: Payments. Without a Stripe key invoices are paid by bank transfer and an administrator records the payment.
 STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY") or None

@@ -2,13 +2,13 @@
 
 from typing import Final
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from moorage.accounts import queries as accounts
+from moorage.accounts.addresses import gateway_url
 from moorage.accounts.models import Membership, Role
 from moorage.artifacts import queries as artifacts
 from moorage.billing import queries as billing
@@ -35,6 +35,7 @@ def listing(request: HttpRequest, membership: Membership) -> HttpResponse:
     context = {
         "rows": deployment_rows.rows_of(membership.organization, sort=sort),
         "sort": sort,
+        "gateway_url": gateway_url(membership.organization),
         "first_file": first_file(),
         "may_deploy": may_deploy(membership),
     }
@@ -56,13 +57,14 @@ def deployment(request: HttpRequest, membership: Membership, name: str) -> HttpR
         by=metering.Grouping.DEPLOYMENT,
         deployment_id=found.pk,
     )
-    environments = queries.service_environment(revision, gateway_url=settings.MOORAGE_GATEWAY_URL) if revision else {}
+    environments = queries.service_environment(revision, gateway_url=gateway_url(organization)) if revision else {}
     context = {
         "live": live_of(found, is_whole_timeline="timeline" in request.GET),
         "deployment": found,
+        "gateway_url": gateway_url(organization),
         "models": queries.pins_of(revision) if revision else (),
         "calls": [
-            snippets.call(pin, gateway_url=settings.MOORAGE_GATEWAY_URL)
+            snippets.call(pin, gateway_url=gateway_url(organization))
             for pin in (queries.pins_of(revision) if revision else ())
         ],
         "environments": [(service, as_env_file(variables)) for service, variables in environments.items()],
@@ -100,7 +102,9 @@ def environment(request: HttpRequest, membership: Membership, name: str) -> Http
     found = queries.deployment(organization=membership.organization, name=name)
     service = request.GET.get("service", "")
     services = (
-        queries.service_environment(found.target, gateway_url=settings.MOORAGE_GATEWAY_URL) if found.target else {}
+        queries.service_environment(found.target, gateway_url=gateway_url(membership.organization))
+        if found.target
+        else {}
     )
     if service not in services:
         raise NotFound("No service of this name binds a model in the Compose file.")

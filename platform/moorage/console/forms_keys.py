@@ -6,7 +6,7 @@ from typing import Final
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
-from moorage.accounts.models import Scope
+from moorage.accounts.models import Priority, Scope
 
 #: A key of the administrator is made with `./manage.py`, not here.
 SCOPES: Final = [
@@ -28,6 +28,13 @@ class KeyForm(forms.Form):
         error_messages={"required": _("Choose at least one.")},
     )
     lifetime = forms.ChoiceField(label=_("Expires"), choices=LIFETIMES, required=False)
+    priority = forms.ChoiceField(
+        label=_("Priority"),
+        choices=Priority.choices,
+        initial=Priority.NORMAL.value,
+        required=False,
+        help_text=_("Its share of the turns among your keys while requests wait for a busy model."),
+    )
 
     def expires_at(self, now: dt.datetime) -> dt.datetime | None:
         """When the key ends, None for never."""

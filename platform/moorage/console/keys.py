@@ -8,7 +8,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from moorage.accounts import queries, services
-from moorage.accounts.models import Membership, Role, Scope
+from moorage.accounts.models import Membership, Priority, Role, Scope
 from moorage.accounts.services import NewKey
 from moorage.console.doors import actor_of, member
 from moorage.console.forms_keys import KeyForm
@@ -67,6 +67,7 @@ def _made(request: HttpRequest, membership: Membership, form: KeyForm) -> NewKey
             organization=membership.organization,
             name=form.cleaned_data["name"],
             scopes=[Scope(scope) for scope in form.cleaned_data["scopes"]],
+            priority=Priority(form.cleaned_data["priority"] or Priority.NORMAL),
             expires_at=form.expires_at(clock.now()),
             by=actor_of(request),
         )

@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from moorage.accounts import queries as accounts
+from moorage.accounts.addresses import gateway_url
 from moorage.accounts.models import Membership, Organization, Role
 from moorage.console import playground_relay, snippets
 from moorage.console.doors import actor_of, member
@@ -33,7 +34,7 @@ def playground(request: HttpRequest, membership: Membership) -> HttpResponseBase
             "form": form,
             "models": names,
             "may_ask": Role(membership.role) in accounts.MAY_MANAGE_KEYS,
-            "call": snippets.call(chosen[0], gateway_url=settings.MOORAGE_GATEWAY_URL) if chosen else None,
+            "call": snippets.call(chosen[0], gateway_url=gateway_url(organization)) if chosen else None,
         }
         return render(request, "deployments/playground.html", context)
     # Asking needs a key, and costs money.

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_safe
 
 from moorage.accounts import queries as accounts
+from moorage.accounts.addresses import gateway_url
 from moorage.accounts.models import Membership, Organization
 from moorage.billing import queries as billing
 from moorage.console import daily_chart
@@ -202,7 +202,7 @@ def _example(organization: Organization) -> Call | None:
     targets = (deployment.target for deployment in deployments.deployments_of(organization))
     pins = (pin for target in targets if target for pin in deployments.pins_of(target))
     pin = next(pins, None)
-    return call(pin, gateway_url=settings.MOORAGE_GATEWAY_URL) if pin else None
+    return call(pin, gateway_url=gateway_url(organization)) if pin else None
 
 
 def _requests_query(grouping: Grouping, group: str, period: Period) -> str:

@@ -5,6 +5,7 @@ when it is settled. Where a lease is too small the request waits a moment while 
 cannot be had is refused. A limit holds whatever a token costs.
 """
 
+import functools
 import time
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
@@ -37,7 +38,7 @@ class Asker(Protocol):
 
 
 class _Wait:
-    __slots__ = ("asker", "began", "deadline", "grant", "input_tokens", "output_tokens", "route")
+    __slots__ = ("asker", "began", "deadline", "grant", "input_tokens", "is_answered", "output_tokens", "route")
 
     def __init__(
         self,
@@ -57,13 +58,15 @@ class _Wait:
         self.output_tokens = output_tokens
         self.began = began
         self.deadline = deadline
+        self.is_answered = False
 
 
 class Admission:
     """The one place where a request is let in. Belongs to the event loop's thread.
 
     ``clock`` is monotonic. Which window a moment is in is decided by the database's time, told with each of its
-    answers, so that no host's clock decides it.
+    answers, so that no host's clock decides it. ``soon`` calls back in a later turn: those who waited are told there,
+    each for itself.
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Admission:
         patience_seconds: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        soon: Callable[[Callable[[], None]], object] = lambda call: call(),
     ) -> None:
         self.prices = PriceList()
         #: Requests that wait for a lease, in the order they came.
@@ -90,6 +94,9 @@ class Admission:
         self._console_url = console_url.rstrip("/")
         self._patience = patience_seconds
         self._clock = clock
+        self._soon = soon
+        #: Somebody waits of whom the database was not told.
+        self.is_asked_anew = False
         self._offset = wall() - clock()
 
     @property
@@ -151,6 +158,7 @@ class Admission:
         self.waits[asker] = _Wait(
             asker, grant, route, input_tokens, output_tokens, began=now, deadline=clock + self._patience
         )
+        self.is_asked_anew = True
         self.ring()
 
     def retry(self) -> None:
@@ -158,17 +166,28 @@ class Admission:
         clock = self._clock()
         now = clock + self._offset
         for wait in list(self.waits.values()):
-            if wait.asker not in self.waits:
-                continue  # it was forgotten by what another one did just now
+            if wait.is_answered:
+                continue
+            error: PlatformError | None = None
+            hold: Hold | None = None
             try:
                 hold = self._again(wait, clock, now)
-            except PlatformError as error:
-                self.waits.pop(wait.asker, None)
-                wait.asker.not_admitted(error)
-                continue
-            if hold is not None:
-                self.waits.pop(wait.asker, None)
-                wait.asker.admitted(hold)
+            except PlatformError as refused:
+                error = refused
+            if hold is not None or error is not None:
+                wait.is_answered = True
+                self._soon(functools.partial(self._answer, wait, hold, error))
+
+    def _answer(self, wait: _Wait, hold: Hold | None, error: PlatformError | None) -> None:
+        has_left = self.waits.get(wait.asker) is not wait
+        if not has_left:
+            del self.waits[wait.asker]
+        if hold is not None and has_left:
+            hold.settle(input_tokens=0, cached_tokens=0, output_tokens=0)
+        elif hold is not None:
+            wait.asker.admitted(hold)
+        elif error is not None and not has_left:
+            wait.asker.not_admitted(error)
 
     def _again(self, wait: _Wait, clock: float, now: float) -> Hold | None:
         gate = self.book.gate_of(wait.grant, wait.route, now)
@@ -183,9 +202,9 @@ class Admission:
         if amount > short.capacity or is_final:
             raise self._refusal(gate, short, amount, now)
         if clock >= wait.deadline:
-            if self.lost_at is not None:
+            if self.lost_at is not None or short.answered_at <= wait.began:
                 self.refused += 1
-                raise LimitsUnavailable
+                raise LimitsUnavailable  # nobody knows whether there is more
             raise self._refusal(gate, short, amount, now)
         return None
 
@@ -214,7 +233,10 @@ class Admission:
     def report(self) -> Report:
         """What to tell the database now: it must be told, again and again until it is heard, before the next one."""
         now = self.now()
+        self.is_asked_anew = False
         for wait in self.waits.values():
+            if wait.is_answered:
+                continue
             gate = self.book.gate_of(wait.grant, wait.route, now)
             tokens, cost = gate.worst(wait.input_tokens, wait.output_tokens)
             for lease in gate.leases:

@@ -82,7 +82,7 @@ def within_load(replicas: Sequence[Replica], tokens: int) -> list[Replica]:
 class Memory:
     """Who served a beginning last: the replica's number by key, the oldest forgotten."""
 
-    def __init__(self, *, most: int = 16_384) -> None:
+    def __init__(self, *, most: int = 4096) -> None:
         self._most: Final = most
         self._served: collections.OrderedDict[int, int] = collections.OrderedDict()
 

@@ -1,8 +1,7 @@
 """Idempotency claims in PostgreSQL, so that all workers and later boots know which keys are taken.
 
 A row says which call holds a key, nothing more; whether that call was answered is read from its usage event. Only calls
-that carry the header come here, many in one statement. The shipper frees what a dead gateway had claimed and never
-brought to an engine (``metering.usage_table``), for it alone knows when a boot's journal has been read to its end.
+that carry the header come here, many in one statement.
 """
 
 import asyncio
@@ -20,7 +19,8 @@ _SWEEP_SECONDS: Final = 600.0
 _SWEEP_ROWS: Final = 10_000
 _AT_ONCE: Final = 1000
 
-# A key is free again when its day is over or when the call that held it ended with nothing billed.
+# A key is free again when its day is over, when the call that held it ended with nothing billed, and when the worker
+# that held it is dead and nothing came of the call by the time its journal was read to the end.
 _CLAIM: Final = """
     INSERT INTO idempotency_claim AS held (id, body_digest, request_id, boot_id, claimed_at, expires_at)
     SELECT id, body_digest, request_id, %s, now(), now() + interval '24 hours'
@@ -30,6 +30,8 @@ _CLAIM: Final = """
     WHERE held.expires_at <= now() OR EXISTS (
         SELECT FROM usage_event WHERE usage_event.request_id = held.request_id
            AND outcome <> 'completed' AND input_tokens + output_tokens = 0)
+       OR EXISTS (SELECT FROM shipped_boot WHERE shipped_boot.boot_id = held.boot_id)
+          AND NOT EXISTS (SELECT FROM usage_event WHERE usage_event.request_id = held.request_id)
     RETURNING id
 """
 _HOLDERS: Final = """

@@ -47,6 +47,7 @@ class ClientProtocol(asyncio.Protocol):
             "_refusal",
             "_request_id",
             "_settings",
+            "_stream_head",
             "_transport",
             "_unsent",
             "_unsent_since",
@@ -79,6 +80,7 @@ class ClientProtocol(asyncio.Protocol):
         self.deadline = _NEVER
         self._request_id = ""
         self._grant: KeyGrant | None = None
+        self._stream_head = b""
         self._refusal: PlatformError | None = None
         self._exchange: Exchange | OnceCall | None = None
 
@@ -112,19 +114,15 @@ class ClientProtocol(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
             return
-        if self._is_busy:
-            self._buffer += data
-            if len(self._buffer) > _READ_AHEAD and self._transport is not None:
-                self._is_reading_paused = True
-                self._transport.pause_reading()
-        elif self._missing:
+        if self._missing and not self._is_busy:
             self._take_body(data)
-        else:
-            self._buffer = self._buffer + data if self._buffer else data
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if not self._is_busy:
             self._advance()
-            if len(self._buffer) > _READ_AHEAD and self._transport is not None:
-                self._is_reading_paused = True
-                self._transport.pause_reading()
+        if len(self._buffer) > _READ_AHEAD and self._transport is not None:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         return False
@@ -168,16 +166,16 @@ class ClientProtocol(asyncio.Protocol):
 
     # -- reading
 
-    def _advance(self) -> None:
+    def _advance(self, is_next_turn: bool = False) -> None:
         """Consume the buffer until a request is in flight. Not re-entered when an answer is ready at once."""
-        if self._is_advancing:
+        if self._is_advancing and not is_next_turn:
             return
         self._is_advancing = True
         turns = _TURNS
         while self._buffer and not self._is_busy and not self._is_closing and not self._is_full:
             if not turns:
                 # A pipeline of what is answered at once is no reason for others to wait.
-                self._loop.call_soon(self._go_on)
+                self._loop.call_soon(self._advance, True)
                 return
             turns -= 1
             if not (self._read_head() if self._head is None else self._read_body()):
@@ -186,10 +184,6 @@ class ClientProtocol(asyncio.Protocol):
         if self._is_reading_paused and not self._is_busy and not self._is_full and self._transport is not None:
             self._is_reading_paused = False
             self._transport.resume_reading()
-
-    def _go_on(self) -> None:
-        self._is_advancing = False
-        self._advance()
 
     def _read_head(self) -> bool:
         """Returns whether there may be more to do."""
@@ -390,20 +384,24 @@ class ClientProtocol(asyncio.Protocol):
 
     def begin_stream(self, headers: bytes = b"") -> None:
         self._parts.metrics.requests[(self._path, 200)] += 1
-        is_chunked = self._is_chunked
-        head = responses.stream_head(
-            self._request_id, is_chunked=is_chunked, must_close=self._must_close, headers=headers
+        # Goes out with the first piece, in one write.
+        self._stream_head = responses.stream_head(
+            self._request_id, is_chunked=self._is_chunked, must_close=self._must_close, headers=headers
         )
-        self._write(head)
 
     def send_stream(self, data: bytes) -> None:
         transport = self._transport
         if transport is not None:
-            transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+            if self._stream_head:
+                head, self._stream_head = self._stream_head, b""
+                transport.write(head + (responses.chunk(data) if self._is_chunked else data))
+            else:
+                transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         self._must_close = self._must_close or must_close
-        self._write(responses.last_chunk(data) if self._is_chunked else data)
+        head, self._stream_head = self._stream_head, b""
+        self._write(head + (responses.last_chunk(data) if self._is_chunked else data))
         self._answered()
 
     def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:

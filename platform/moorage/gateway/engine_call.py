@@ -5,7 +5,7 @@ connection that the engine closed before it said a byte (once, on a new connecti
 """
 
 import asyncio
-from typing import Final, Protocol
+from typing import Protocol
 
 from moorage.gateway.parts import Parts
 from moorage.gateway.pool import Replica
@@ -35,31 +35,6 @@ class Answered(Protocol):
         """No replica could be connected to."""
 
 
-class _Nobody:
-    """Hears the rest of a call that was given up."""
-
-    def answer_began(self, status: int, media_type: bytes) -> None:
-        return
-
-    def answer_came(self, data: bytes) -> None:
-        return
-
-    def answer_ended(self) -> None:
-        return
-
-    def answer_whole(self, status: int, content: bytes) -> None:
-        return
-
-    def answer_lost(self) -> None:
-        return
-
-    def engine_unreachable(self) -> None:
-        return
-
-
-_NOBODY: Final = _Nobody()
-
-
 class EngineCall:
     """``choose`` a replica, ``send`` the request; ``drop`` at any time. A Receiver for the connection."""
 
@@ -70,7 +45,7 @@ class EngineCall:
 
     def __init__(self, parts: Parts, caller: Answered) -> None:
         self._parts = parts
-        self._caller: Answered = caller
+        self._caller: Answered | None = caller  # None: the call was dropped
         self._loop = parts.loop
         self._route: Route | None = None
         self._request = b""
@@ -130,7 +105,7 @@ class EngineCall:
             connection.abort()
         self._let_go()
         # Nothing more is said to the caller; without the way back to it, both are freed at once.
-        self._caller = _NOBODY
+        self._caller = None
 
     def _connect(self, *, must_be_fresh: bool = False) -> None:
         assert self._replica is not None
@@ -163,7 +138,7 @@ class EngineCall:
         if is_first and self.choose(route, self._request, self._tokens):
             self._parts.metrics.engine_retries += 1
             self._connect()
-        else:
+        elif self._caller is not None:
             self._caller.engine_unreachable()
 
     def _send_on(self, connection: UpstreamConnection, *, is_fresh: bool) -> None:
@@ -197,25 +172,29 @@ class EngineCall:
         self._status = status
         if self._replica is not None and not self._replica.breaker.is_closed and _is_in_order(status):
             self._replica.breaker.answering()
-        self._caller.answer_began(status, media_type)
+        if self._caller is not None:
+            self._caller.answer_began(status, media_type)
 
     def answer_came(self, data: bytes) -> None:
         self.heard_at = self._loop.time()
-        self._caller.answer_came(data)
+        if self._caller is not None:
+            self._caller.answer_came(data)
 
     def answer_whole(self, status: int, content: bytes) -> None:
         connection, self._connection = self._connection, None
         if self._replica is not None and connection is not None:
             self._replica.give_back(connection)
         self.is_good = _is_in_order(status)
-        self._caller.answer_whole(status, content)
+        if self._caller is not None:
+            self._caller.answer_whole(status, content)
 
     def answer_ended(self) -> None:
         connection, self._connection = self._connection, None
         if self._replica is not None and connection is not None:
             self._replica.give_back(connection)
         self.is_good = _is_in_order(self._status)
-        self._caller.answer_ended()
+        if self._caller is not None:
+            self._caller.answer_ended()
 
     def engine_lost(self, *, is_unused: bool) -> None:
         self._connection = None
@@ -223,8 +202,7 @@ class EngineCall:
             # It was idle, and the engine closed it while the request was on its way: nothing was begun.
             self._parts.metrics.engine_retries += 1
             self._connect(must_be_fresh=True)
-        else:
-            self.is_good = False
+        elif self._caller is not None:
             self._caller.answer_lost()
 
 

@@ -14,7 +14,7 @@ PlatformError
 └── Unavailable             503: with Retry-After
     ├── NotServing          paused, failed, or not awake in time: then with stage, percent and eta_seconds
     ├── QueueTimeout · EngineResting (its breaker is open)
-    ├── QueueFull · JournalUnavailable · Stopping · TooManyConnections · EngineBusy · RetriesUnavailable
+    ├── QueueFull · JournalUnavailable · Starting · Stopping · TooManyConnections · EngineBusy · RetriesUnavailable
     └── StillRunning        409: the first call with this Idempotency-Key has not ended
 """
 
@@ -39,7 +39,7 @@ class BadField(BadRequest):
 
 
 class UnknownPath(PlatformError):
-    """There is nothing here. The API is that of OpenAI and Anthropic: GET /v1/models says where each model can be called."""
+    """There is nothing here. GET /v1/models says at which paths of OpenAI's and Anthropic's APIs a model is served."""
 
     code, status_code, type = "unknown_url", 404, "invalid_request_error"
 
@@ -220,6 +220,12 @@ class Stopping(Unavailable):
     """The gateway is stopping. Try again."""
 
     code, retry_after = "stopping", 1
+
+
+class Starting(Unavailable):
+    """The gateway has just started and does not know every key yet. Try again."""
+
+    code, retry_after = "starting", 1
 
 
 class TooManyConnections(Unavailable):

@@ -15,6 +15,7 @@ from moorage.gateway import errors
 from moorage.gateway.admission import FREE_HOLD, Hold
 from moorage.gateway.engine_call import EngineCall
 from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing
+from moorage.gateway.fair_queue import WEIGHTS
 from moorage.gateway.holding import not_serving_sentence, waiting_comment
 from moorage.gateway.operation import Operation, StreamFilter
 from moorage.gateway.parts import Parts
@@ -30,6 +31,8 @@ from moorage.wire.records import KeyGrant, Outcome, Route, UsageEvent
 CLIENT_GONE_STATUS: Final = 499
 #: How long after its last event the engine may take to end the body.
 _DONE_SECONDS: Final = 1.0
+#: What stands for the body of a stream that has begun.
+_SPENT: Final = Body(path="", model="", members={}, is_stream=True, wants_usage=False)
 _TOO_LARGE: Final = EngineFailed("The model's answer is larger than can be passed on.")
 
 
@@ -56,7 +59,7 @@ class Client(Protocol):
 
 
 class Exchange:
-    """Owned by its client connection. A Waiter while it is held, an Asker for its hold, the caller of its EngineCall."""
+    """Owned by its client connection. A Waiter while held, an Asker for its hold, the caller of its EngineCall."""
 
     __slots__ = (
         *("_body", "_call", "_client", "_comment_at", "_content", "_content_size", "_done_at", "_ends_at", "_filter"),
@@ -107,8 +110,7 @@ class Exchange:
         self._first_token_us: int | None = None
         self._done_at: float | None = None
         self._stalled_at: float | None = None
-        self._ends_at = 0.0
-        self._has_woken = False
+        self._ends_at, self._has_woken = 0.0, False
         self.traceparent = b""  # the client's span, where traces are taken
         self.event: UsageEvent | None = None  # how it was settled, once it is
 
@@ -133,18 +135,23 @@ class Exchange:
         parts, route, body = self._parts, self._route, self._body
         answers = body.choices * body.inputs
         self._tokens = parts.pool.estimate(route.id, len(self._content), body.output_limit, answers)
-        if not is_serving(route):
-            if is_waking(route):
-                self._wait()
-            else:
-                self._end(NotServing(not_serving_sentence(route)), "refused")
-        elif parts.holding.is_queue(route.id):
+        if is_serving(route):
+            self._dispatch()
+        elif is_waking(route):
             self._wait()
         else:
-            self._dispatch()
+            self._end(NotServing(not_serving_sentence(route)), "refused")
 
     def not_admitted(self, error: PlatformError) -> None:
         """Admission says that there is no hold to be had."""
+        self._parts.access_log.write(
+            "request_refused",
+            request=self.request_id,
+            path=self._body.path,
+            status=error.status_code,
+            code=error.code,
+            key=self._grant.id,
+        )
         self._leave(error)
 
     def _wait(self) -> None:
@@ -160,6 +167,7 @@ class Exchange:
                 organization_id=self._grant.organization_id,
                 key_id=self.key_id,
                 tokens=self._tokens,
+                weight=WEIGHTS.get(self._grant.priority, WEIGHTS["normal"]),
             )
         except errors.QueueFull as full:
             self._held_at = None
@@ -242,6 +250,8 @@ class Exchange:
             body = self._body
             meter = Meter(context_size=self._route.context_size, choices=body.choices * body.inputs)
             self._filter = self._operation.stream(meter, body)
+            # The prompt is not needed any more, and a stream may be long.
+            self._body = _SPENT
 
     def answer_came(self, data: bytes) -> None:
         """A piece of the engine's body."""

@@ -39,9 +39,9 @@ class Page:
         """A family of one sample that rises and falls."""
         self.family(name, "gauge", meaning, [("", value)])
 
-    def histogram(self, name: str, meaning: str, histogram: Histogram) -> None:
-        """A family of buckets."""
-        self.family(name, "histogram", meaning, histogram.samples())
+    def histogram(self, name: str, meaning: str, histogram: Histogram, *, zeros: int = 0) -> None:
+        """A family of buckets; ``zeros`` as Histogram.samples has it."""
+        self.family(name, "histogram", meaning, histogram.samples(zeros=zeros))
 
     def content(self) -> bytes:
         """The text."""
@@ -86,7 +86,8 @@ def _requests(page: Page, parts: Parts) -> None:
     page.histogram("request_seconds", "From a request to the end of its answer.", metrics.request_seconds)
     page.histogram("time_to_first_token_seconds", "From a request to its first token.", metrics.first_token_seconds)
     page.histogram("time_between_tokens_seconds", "Mean of each stream.", metrics.between_tokens_seconds)
-    page.histogram("queue_seconds", "Time a request waited for a replica.", metrics.queue_seconds)
+    at_once = metrics.request_seconds.count - metrics.queue_seconds.count
+    page.histogram("queue_seconds", "Time a request waited for a replica.", metrics.queue_seconds, zeros=at_once)
 
 
 def _waiting(page: Page, parts: Parts) -> None:

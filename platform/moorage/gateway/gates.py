@@ -54,12 +54,16 @@ class Gate:
     )
 
     def __init__(self, *, settling: Settling, leases: Iterable[Lease], quote: Quote, served_name: str) -> None:
-        found = list(leases)
+        found: dict[Measure, list[Lease]] = {measure: [] for measure in Measure}
+        ends: float = window.NEVER
+        for lease in leases:
+            found[lease.measure].append(lease)
+            ends = min(ends, lease.ends)
         self.settling = settling
-        requests = tuple(lease for lease in found if lease.measure is Measure.REQUESTS)
-        self.places = tuple(lease for lease in found if lease.measure is Measure.CONCURRENT)
-        self.tokens = tuple(lease for lease in found if lease.measure is Measure.TOKENS)
-        self.money = tuple(lease for lease in found if lease.measure is Measure.MONEY)
+        requests = tuple(found[Measure.REQUESTS])
+        self.places = tuple(found[Measure.CONCURRENT])
+        self.tokens = tuple(found[Measure.TOKENS])
+        self.money = tuple(found[Measure.MONEY])
         #: All of them, those first whose refusal says most.
         self.leases = self.money + requests + self.tokens + self.places
         #: Those of which a request takes one.
@@ -69,9 +73,7 @@ class Gate:
         self.most_output = quote.most_output if self.money else 0
         self.served_name = served_name
         #: Unix seconds.
-        self.ends: float = min((lease.ends for lease in found), default=window.NEVER)
-        if self.money:
-            self.ends = min(self.ends, quote.until)
+        self.ends = min(ends, quote.until) if self.money else ends
         self.headers = RateHeaders(requests=requests, tokens=self.tokens)
         self.is_dirty = False
 

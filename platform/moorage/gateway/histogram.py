@@ -20,9 +20,17 @@ class Histogram:
         self._counts[bisect.bisect_left(self._bounds_us, microseconds)] += 1
         self._total_us += microseconds
 
-    def samples(self) -> Iterator[tuple[str, float]]:
-        """What the text format shows: cumulative buckets, sum in seconds, count; each with the end of its name."""
-        below = list(itertools.accumulate(self._counts))
+    @property
+    def count(self) -> int:
+        """How many durations were counted."""
+        return sum(self._counts)
+
+    def samples(self, *, zeros: int = 0) -> Iterator[tuple[str, float]]:
+        """What the text format shows: cumulative buckets, sum in seconds, count; each with the end of its name.
+
+        ``zeros`` durations of nothing are shown besides those that were counted.
+        """
+        below = list(itertools.accumulate(self._counts, initial=zeros))[1:]
         for bound, count in zip(self._bounds_us, below, strict=False):
             yield f'_bucket{{le="{bound / 1_000_000:g}"}}', count
         yield '_bucket{le="+Inf"}', below[-1]

@@ -1,8 +1,9 @@
 """Requests that wait: for a replica that is being woken, or for a place at one that has as many as it answers at once.
 
 Each route has a room, which is a fair queue: bounded, cancellable, released one by one as places come free. The first
-one to wait for a sleeping route asks for the wake, and a client that leaves does not take it back. While anybody waits,
-whoever comes queues behind them: a free place is given by the queue alone. Waiting costs its caller nothing but time.
+one to wait for a sleeping route asks for the wake, and a client that leaves does not take it back. A place that comes
+free is given to who waits before anything else happens, so nobody who comes later finds it. Waiting costs its caller
+nothing but time.
 """
 
 import dataclasses
@@ -77,10 +78,6 @@ class Holding:
         """How many wait for this route."""
         room = self._rooms.get(route_id)
         return len(room.queue) if room is not None else 0
-
-    def is_queue(self, route_id: str) -> bool:
-        """Whether somebody waits for this route, so that the next one has to as well."""
-        return route_id in self._rooms
 
     def add(
         self,

@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Final, TypeVar
 
-from moorage.gateway.errors import KeyLacksScope, KeyRefused, OrganizationSuspended
+import msgspec
+
+from moorage.gateway.errors import KeyLacksScope, KeyRefused, OrganizationSuspended, Starting
 from moorage.gateway.networks import is_within
 from moorage.gateway.refusals import NetworkRefused
 from moorage.wire.limits import NO_LIMITS
@@ -39,6 +41,8 @@ class Keyring:
     def __init__(
         self, grants: Iterable[KeyGrant] = (), *, organizations: Mapping[str, OrganizationGrant] | None = None
     ) -> None:
+        #: Not every key is here yet: who is not known may be known in a moment.
+        self.is_loading = False
         self._by_digest: dict[bytes, KeyGrant] = {}
         self._digests: dict[str, bytes] = {}
         self._organizations: Mapping[str, OrganizationGrant] = {} if organizations is None else organizations
@@ -58,16 +62,16 @@ class Keyring:
         digest = bytes.fromhex(grant.sha256)
         before = self.remove(grant.id)
         once = self._once
-        kept = KeyGrant(
-            id=grant.id,
+        kept = msgspec.structs.replace(
+            grant,
             sha256="",
             organization_id=once(grant.organization_id),
             standing=once(grant.standing),
             scopes=once(grant.scopes),
-            expires_at=grant.expires_at,
             models=once(grant.models),
             limits=once(grant.limits) if grant.limits else NO_LIMITS,
             networks=once(grant.networks),
+            priority=once(grant.priority),
         )
         self._digests[kept.id] = digest
         self._by_digest[digest] = kept
@@ -81,7 +85,7 @@ class Keyring:
     def authenticate(self, authorization: bytes, now: float, peer: str) -> KeyGrant:
         """The grant behind an Authorization header's value; ``now`` in Unix seconds, ``peer`` the caller's address.
 
-        Raises KeyRefused, KeyLacksScope, NetworkRefused or OrganizationSuspended.
+        Raises KeyRefused, KeyLacksScope, NetworkRefused, OrganizationSuspended or Starting.
         """
         return self.admit(digest_of(authorization), now, peer)
 
@@ -89,7 +93,7 @@ class Keyring:
         """The same for a ``digest_of`` that the caller has kept: what a connection says with every request."""
         grant = self._by_digest.get(digest)
         if grant is None or (grant.expires_at is not None and grant.expires_at <= now):
-            raise KeyRefused
+            raise Starting if self.is_loading and grant is None else KeyRefused
         if SCOPE not in grant.scopes:
             raise KeyLacksScope
         if grant.networks and not is_within(peer, grant.networks):

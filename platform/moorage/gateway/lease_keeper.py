@@ -22,6 +22,8 @@ _REPORT_SECONDS: Final = 0.5
 _AGAIN_SECONDS: Final = 0.02
 #: Nothing to say is said so often: it is also the worker's sign of life.
 _SIGN_OF_LIFE_SECONDS: Final = 2.0
+#: A database that takes longer is away.
+_ANSWER_SECONDS: Final = 3.0
 _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _CALL: Final = "SELECT gateway_lease(%s, %s, %s, %s)::text"
 #: Any worker does it for all: leases of workers that died are taken back, and windows that have ended are forgotten.
@@ -60,12 +62,14 @@ class LeaseKeeper:
             try:
                 async with connect(self._database_url) as connection:
                     while True:
-                        await self._say(connection)
+                        async with asyncio.timeout(_ANSWER_SECONDS):
+                            is_all = await self._say(connection)
                         self._admission.lost_at = None
                         failures = 0
-                        await self._maintain(connection)
-                        await self._pause()
-            except (psycopg.Error, OSError, msgspec.DecodeError) as error:
+                        if is_all:
+                            await self._maintain(connection)
+                            await self._pause()
+            except (psycopg.Error, OSError, TimeoutError, msgspec.DecodeError) as error:
                 if self._admission.lost_at is None:
                     self._admission.lost_at = self._loop.time()
                     self._log.write("leases_lost", error=type(error).__name__)
@@ -99,10 +103,11 @@ class LeaseKeeper:
                 continue
             self._bell.clear()
             admission.retry()
-            if admission.waits or admission.book.is_wanted:
+            if admission.is_asked_anew or admission.book.is_wanted:
                 return
 
-    async def _say(self, connection: psycopg.AsyncConnection) -> None:
+    async def _say(self, connection: psycopg.AsyncConnection) -> bool:
+        """Returns whether that was everything there was to say."""
         if self._unheard is None:
             report = self._admission.report()
             until_us = time.time_ns() // 1000 if report.is_all else 0
@@ -115,6 +120,7 @@ class LeaseKeeper:
         answer = _answers.decode(row[0])
         self._unheard = None
         self._admission.learn(report, answer.rows, at=answer.at)
+        return report.is_all
 
     async def leave(self) -> None:
         """Tell what was used and give everything back; the worker ends. Raises psycopg.Error or OSError, and then the

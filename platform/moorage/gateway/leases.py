@@ -149,7 +149,7 @@ class Lease:
         is_short = self.least > self.free - given
         if is_short:
             self.used_at = now
-            self.kept = max(2 * self.kept, 2 * self.least)
+            self.kept = min(max(2 * self.kept, 2 * self.least), self.capacity)
         else:
             demand = 2 * spent + self.held // 2
             self.kept = demand if demand > self.kept else self.kept - self.kept // 8

@@ -44,6 +44,7 @@ class Metrics:
     first_token_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_FIRST_TOKEN))
     #: The mean of each stream.
     between_tokens_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_BETWEEN_TOKENS))
+    #: Of those that waited; for all others it is nothing.
     queue_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_QUEUE))
 
     def observe(self, event: UsageEvent) -> None:
@@ -52,10 +53,12 @@ class Metrics:
         self.input_tokens += event.input_tokens
         self.cached_tokens += event.cached_tokens
         self.output_tokens += event.output_tokens
-        self.usage_disagreements += event.is_disputed
+        if event.is_disputed:
+            self.usage_disagreements += 1
         started, first, ended = event.started_at_us, event.first_token_at_us, event.ended_at_us
         self.request_seconds.observe(ended - started)
-        self.queue_seconds.observe(event.held_us)
+        if event.held_us:
+            self.queue_seconds.observe(event.held_us)
         # An answer in one piece has no first token that anybody saw.
         if first is not None and event.is_stream:
             self.first_token_seconds.observe(first - started)

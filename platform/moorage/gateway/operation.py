@@ -12,7 +12,6 @@ from moorage.gateway.whole_answer import WholeAnswer
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
 
-
 _NO_LIMIT: Final = 1 << 40
 
 

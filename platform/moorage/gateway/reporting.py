@@ -7,8 +7,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from moorage.gateway.activity import Activity
-from moorage.gateway.parts import Parts
 from moorage.gateway.database import connect
+from moorage.gateway.parts import Parts
 from moorage.wire.records import Route
 
 _BACKOFF_SECONDS: Final = 1.0

@@ -4,7 +4,7 @@ Nothing is forwarded. The engine's body is built from checked members alone, so 
 """
 
 import json
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
@@ -12,8 +12,6 @@ from moorage.gateway import json_faults, plain_body
 from moorage.gateway.errors import BadRequest
 from moorage.gateway.request_fields import BODIES, tree, wrong
 from moorage.wire.records import Route
-
-_KINDS: Final = {"/v1/chat/completions": "chat", "/v1/completions": "chat", "/v1/embeddings": "embedding"}
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -49,12 +47,22 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         return limit
 
 
+class PlainBody(Body, frozen=True, kw_only=True, gc=False):
+    """A plain body of one prompt: what is asked about it several times a request is looked up once."""
+
+    choices: int = 1
+    inputs: int = 1
+    output_limit: int | None = None
+
+
 def parse(path: str, content: bytes) -> Body:
     """The checked body of a request to ``path``. Raises BadRequest (not JSON) or BadField (with the path)."""
     plain = plain_body.members_of(path, content)
     if plain is not None:
         options = plain.get("stream_options")
-        return Body(
+        return PlainBody(
+            choices=plain.get("n", 1),
+            output_limit=plain.get("max_completion_tokens", plain.get("max_tokens")),
             path=path,
             model=plain["model"],
             members=plain,
@@ -107,8 +115,7 @@ def for_engine(body: Body, route: Route, *, cache_salt: str) -> bytes:
         members["stream"] = True
         members["stream_options"] = {"include_usage": True}
     if route.engine == "vllm":
-        if _KINDS[body.path] == "chat":
-            members["cache_salt"] = cache_salt
+        members["cache_salt"] = cache_salt
         # Counted by choice, the running figures of several cannot be told apart.
         if body.is_stream and body.choices == 1 and body.inputs == 1:
             members["stream_options"]["continuous_usage_stats"] = True
@@ -131,7 +138,7 @@ def _forced(body: Body, route: Route, cache_salt: str) -> bytes | None:
         if "stream_options" in body.members:
             return b',"return_progress":true}' if body.wants_usage else None
         return b',"stream_options":{"include_usage":true},"return_progress":true}'
-    salt = b',"cache_salt":"%b"}' % cache_salt.encode() if _KINDS[body.path] == "chat" else b""
+    salt = b',"cache_salt":"%b"}' % cache_salt.encode()
     if not is_stream:
         return salt
     return None

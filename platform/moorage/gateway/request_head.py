@@ -29,12 +29,16 @@ _ENCODED: Final = re.compile(rb"%(?:2[ef]|5c|00|25)", re.IGNORECASE)
 _ENCODED_SLASH: Final = re.compile(r"%2[fF]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
 #: Headers that lead two readers to two meanings when they come twice.
-_ONCE: Final = frozenset(
-    {
-        *(b"authorization", b"x-api-key", b"host", b"content-type", b"content-length", b"transfer-encoding"),
-        *(b"expect", b"x-moorage-wait", b"connection", b"idempotency-key"),
-    }
-)
+_ONCE: Final = {
+    name: 1 << number
+    for number, name in enumerate(
+        (
+            *(b"authorization", b"x-api-key", b"host", b"content-type", b"content-length", b"transfer-encoding"),
+            *(b"expect", b"x-moorage-wait", b"connection", b"idempotency-key"),
+        )
+    )
+}
+_NOT_OF_ONE_HOP: Final = (b"content-length", b"authorization", b"x-api-key")
 _REFUSED: Final = frozenset({b"upgrade", b"content-encoding", b"http2-settings", b"x-http-method-override"})
 _KEPT: Final = frozenset(
     {b"authorization", b"x-api-key", b"content-type", b"expect", b"x-moorage-wait", b"idempotency-key"}
@@ -48,7 +52,7 @@ class RequestHead:
     """
 
     __slots__ = (
-        *("_count", "_has_host", "_most", "_names", "_parser", "_refusal", "body", "body_size", "content_length"),
+        *("_count", "_has_host", "_most", "_seen", "_parser", "_refusal", "body", "body_size", "content_length"),
         *("has_length", "has_surplus", "headers", "is_chunked", "is_complete", "is_kept_alive", "is_read", "method"),
         *("model_id", "path", "target", "version"),
     )
@@ -74,7 +78,7 @@ class RequestHead:
         self.body_size = 0
         self._has_host = False
         self._count = 0
-        self._names: set[bytes] = set()
+        self._seen = 0  # of those that may come once, one bit each
         self._refusal: BadRequest | HeadTooLarge | None = None
 
     def check_request_line(self, content: bytes) -> None:
@@ -114,10 +118,10 @@ class RequestHead:
             self._refusal = BadRequest("Header names with an underscore are refused.")
         elif name in _REFUSED:
             self._refusal = BadRequest(f"The header {name.decode()} is refused.")
-        elif name in _ONCE:
-            if name in self._names:
+        elif (bit := _ONCE.get(name, 0)) != 0:
+            if self._seen & bit:
                 self._refusal = BadRequest(f"The header {name.decode()} came twice.")
-            self._names.add(name)
+            self._seen |= bit
             self._take(name, value)
         elif name == b"traceparent":
             # Two of them are none: whoever sends them starts a trace of its own.
@@ -158,7 +162,7 @@ class RequestHead:
                 else:
                     self.content_length = int(value)
                     self.has_length = True
-            case b"connection" if b"content-length" in value.lower() or b"authorization" in value.lower():
+            case b"connection" if any(named in value.lower() for named in _NOT_OF_ONE_HOP):
                 self._refusal = BadRequest("The Connection header names a header that is not of one hop.")
             case _ if name in _KEPT:
                 self.headers[name] = value

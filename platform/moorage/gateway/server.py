@@ -32,6 +32,7 @@ from moorage.kernel import ids
 from moorage.wire.journal import Progress
 
 _JOURNAL_PATIENCE_SECONDS: Final = 5.0
+_LEAVE_SECONDS: Final = 5.0
 
 
 class Server:
@@ -47,7 +48,7 @@ class Server:
         log = AccessLog()
         metrics = Metrics()
         pool = Pool()
-        admission = Admission(console_url=settings.console_url)
+        admission = Admission(console_url=settings.console_url, soon=loop.call_soon)
         self._parts = Parts(
             loop=loop,
             admission=admission,
@@ -84,6 +85,7 @@ class Server:
     async def start(self) -> None:
         """Begin to serve. Raises OSError when the port cannot be had."""
         parts = self._parts
+        parts.keys.is_loading = True
         parts.journal.start()
         state = StateListener(
             parts, boot_id=self.boot_id, keys_gone=self._keys_gone, routes_changed=self._routes_changed
@@ -145,7 +147,7 @@ class Server:
 
     async def _give_leases_back(self) -> None:
         try:
-            async with asyncio.timeout(2):
+            async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._leases.leave()
         except (OSError, TimeoutError, psycopg.Error):
             return  # they are taken back when the journal is read

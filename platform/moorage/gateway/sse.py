@@ -25,7 +25,7 @@ _TAIL_FRAMES: Final = 3
 #: A chunk with one text, in three groups: what is before it, the text, what is behind it.
 _ONE_TEXT: Final = re.compile(rb'(data: \{[^\n]*?"delta":\{"content":")((?:[^"\\\n]|\\.)+)("[^\n]*\n\n)')
 #: Members that are not relayed undecoded.
-_READ_BY_US: Final = (b'"usage":{', b'"error"', b'"timings"', b'"prompt_progress"', b'"tool_calls"')
+_READ_BY_US: Final = re.compile(rb'"(?:usage":\{|error"|timings"|prompt_progress"|tool_calls")')
 _OURS: Final = ("timings", "prompt_progress")
 _ABSENT: Final = msgspec.Raw()
 
@@ -108,8 +108,10 @@ class EventFilter:
                 return self._chunk(buffer, buffer[6:-2])
         kept: list[bytes] = []
         position, same_from, search = 0, 0, self._searched
-        while (boundary := _BOUNDARY.search(buffer, search)) is not None:
-            end = search = boundary.end()
+        has_returns = b"\r" in buffer
+        is_burst = len(buffer) > _BURST_BYTES and not has_returns
+        while (end := _end_of_frame(buffer, search, has_returns=has_returns)) > 0:
+            search = end
             frame = buffer[position:end]
             passed = self._frame(frame)
             if passed is not frame:
@@ -120,7 +122,9 @@ class EventFilter:
             position = end
             if self.is_done or self.has_error:
                 break
-            if self.meter.frames and len(buffer) - position > _BURST_BYTES:
+            if is_burst and self.meter.frames:
+                # Once a read: where they are not alike, each is looked at.
+                is_burst = False
                 position = search = self._relayed_to(buffer, position)
         kept.append(buffer[same_from:position])
         self._rest = b"" if position == len(buffer) else buffer[position:]
@@ -230,6 +234,15 @@ class EventFilter:
         return b"data: " + _encode(members) + b"\n\n"
 
 
+def _end_of_frame(buffer: bytes, search: int, *, has_returns: bool) -> int:
+    """Where the frame that begins at or before ``search`` ends; 0 when its end has not come."""
+    if has_returns:
+        boundary = _BOUNDARY.search(buffer, search)
+        return boundary.end() if boundary is not None else 0
+    place = buffer.find(b"\n\n", search)
+    return place + 2 if place >= 0 else 0
+
+
 def _alike(buffer: bytes, start: int, end: int) -> int:
     """How many frames there are, if all have one text of one or few tokens and are otherwise the same bytes; else 0.
 
@@ -243,7 +256,7 @@ def _alike(buffer: bytes, start: int, end: int) -> int:
     is_all = buffer.endswith(behind, start, end) and buffer.count(b"\n", start, end) == 2 * count
     if not is_all or buffer.find(b'"content":""', start, end) >= 0:
         return 0
-    return 0 if any(name in before or name in behind for name in _READ_BY_US) else count
+    return 0 if _READ_BY_US.search(before + behind) else count
 
 
 def _texts(choice: _Choice) -> list[str]:

@@ -172,6 +172,7 @@ class StateListener:
             if before:
                 seen.add(key.id)
         parts.is_loaded = True
+        parts.keys.is_loading = False
         self.take_keys(dict.fromkeys(before - seen))
 
     def swap_routes(self, table: RouteTable) -> None:

@@ -15,7 +15,8 @@ from moorage.gateway.parts import Parts
 from moorage.wire import journal
 
 _TICK_SECONDS: Final = 0.25
-_CHECKPOINT_SECONDS: Final = 1.0
+#: One tick below the second that is promised: a checkpoint is due at the first tick after it.
+_CHECKPOINT_SECONDS: Final = 0.7
 _COLLECT_SECONDS: Final = 10.0
 #: Connections or streams looked at without letting anybody else in: half a millisecond.
 _PORTION: Final = 250
@@ -39,6 +40,7 @@ async def keep_time(parts: Parts) -> None:
                 exchange.tick(now)
             await asyncio.sleep(0)
         parts.holding.tick(now)
+        parts.admission.retry()  # whoever has waited long enough is told, even if the database is silent
         parts.journal.tick()
         parts.pool.tick(idle_seconds=parts.settings.pool_idle_seconds)
         if now >= checkpoint_at:

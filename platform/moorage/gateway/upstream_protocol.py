@@ -48,7 +48,17 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         *("_has_bytes", "_has_framing", "_has_head", "_head_bytes", "_is_broken", "_is_complete", "_is_kept_alive"),
-        *("_is_reading_paused", "_known", "_media_type", "_parser", "_pieces", "_receiver", "_transport", "idle_since", "on_body"),
+        *(
+            "_is_reading_paused",
+            "_known",
+            "_media_type",
+            "_parser",
+            "_pieces",
+            "_receiver",
+            "_transport",
+            "idle_since",
+            "on_body",
+        ),
     )
 
     def __init__(self) -> None:
@@ -138,7 +148,7 @@ class UpstreamConnection(asyncio.Protocol):
             if not self._is_kept_alive:
                 assert self._transport is not None
                 self._transport.close()
-            if not had_head:
+            if not had_head and self._media_type == b"application/json":
                 self._learn(first)
             self._receiver = None
             receiver.answer_ended()
@@ -163,8 +173,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Remember the head of a whole answer that came in one read."""
         place = _LENGTH.search(data)
         end = data.find(b"\r\n\r\n") + 4
-        is_usual = self._is_kept_alive and not self._is_broken and self._media_type == b"application/json"
-        if is_usual and place is not None and place.end() <= end:
+        if self._is_kept_alive and not self._is_broken and place is not None and place.end() <= end:
             self._known = _KnownAnswer(
                 before=data[: place.start(1)], after=data[place.end(1) : end], status=self._parser.get_status_code()
             )

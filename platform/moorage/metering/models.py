@@ -158,7 +158,4 @@ class IdempotencyClaim(models.Model):
 
     class Meta:
         db_table = "idempotency_claim"
-        indexes = [
-            models.Index(fields=["expires_at"], name="idempotency_claim_by_expiry"),
-            models.Index(fields=["boot_id"], name="idempotency_claim_by_boot"),
-        ]
+        indexes = [models.Index(fields=["expires_at"], name="idempotency_claim_by_expiry")]

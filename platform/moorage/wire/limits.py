@@ -22,6 +22,9 @@ class Measure(enum.StrEnum):
     MONEY = "money"
     CONCURRENT = "concurrent"
 
+    # Enum's own is written in Python, and the gateway looks up many.
+    __hash__ = str.__hash__
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The limits of one subject."""
@@ -36,8 +39,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def __iter__(self) -> Iterator[tuple[Measure, Window, int]]:
         """Those that are set: what is counted, in which window, and how much of it there is."""
-        for name, (measure, window) in NAMES.items():
-            amount: int | None = getattr(self, name)
+        for (measure, window), amount in zip(NAMES.values(), msgspec.structs.astuple(self), strict=True):
             if amount is not None:
                 yield measure, window, amount
 

@@ -72,6 +72,7 @@ class KeyGrant(msgspec.Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()  #: served names it is limited to; empty: all of the organization
     limits: Limits = NO_LIMITS
     networks: tuple[str, ...] = ()  #: CIDR networks it may be used from; empty: anywhere
+    priority: str = "normal"  #: low | normal | high: its weight among its organization's keys, where requests wait
 
 
 class OrganizationGrant(msgspec.Struct, frozen=True, kw_only=True):

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'db_table': 'idempotency_claim',
-                'indexes': [models.Index(fields=['expires_at'], name='idempotency_claim_by_expiry'), models.Index(fields=['boot_id'], name='idempotency_claim_by_boot')],
+                'indexes': [models.Index(fields=['expires_at'], name='idempotency_claim_by_expiry')],
             },
         ),
     ]

@@ -1,0 +1,76 @@
+"""The gateway's prices are billing's: the same price at the same moment, and a hold that is enough."""
+
+import datetime as dt
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moorage.billing.prices import PriceBook, PriceRow
+from moorage.gateway.price_list import PriceList
+from moorage.wire.records import PriceGrant
+
+METERS = ("input_tokens", "cached_input_tokens", "output_tokens")
+NAME = "harbour/pilot"
+HOUR = 3600
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+prices = st.lists(
+    st.builds(
+        PriceGrant,
+        id=st.text("abc", min_size=1, max_size=3),
+        meter=st.sampled_from(METERS),
+        model=st.sampled_from(["*", "harbour/*", "harbour/pilot", "*/pilot", "other/*", "h*r/p*t"]),
+        pico_per_unit=st.integers(0, 1000),
+        valid_from_us=st.integers(0, 10 * HOUR).map(lambda seconds: seconds * 1_000_000),
+    ),
+    max_size=12,
+    unique_by=lambda price: (price.meter, price.model, price.valid_from_us),
+)
+
+
+def book(found: list[PriceGrant]) -> PriceBook:
+    return PriceBook(
+        PriceRow(
+            id=price.id,
+            meter=price.meter,
+            model=price.model,
+            pico_per_unit=price.pico_per_unit,
+            valid_from=_EPOCH + dt.timedelta(microseconds=price.valid_from_us),
+        )
+        for price in found
+    )
+
+
+def billed(found: list[PriceGrant], meter: str, at: float) -> int:
+    row = book(found).in_force(meter=meter, served_name=NAME, moment=_EPOCH + dt.timedelta(seconds=at))
+    return row.pico_per_unit if row is not None else 0
+
+
+@given(found=prices, at=st.integers(0, 12 * HOUR))
+def test_a_token_costs_what_billing_says(found: list[PriceGrant], at: int) -> None:
+    quote = PriceList(found).quote(NAME, at)
+
+    assert (quote.input, quote.cached, quote.output) == tuple(billed(found, meter, at) for meter in METERS)
+
+
+@given(found=prices, at=st.integers(0, 12 * HOUR), later=st.integers(0, HOUR))
+def test_a_hold_is_enough_for_whatever_ends_within_the_hour(found: list[PriceGrant], at: int, later: int) -> None:
+    quote = PriceList(found).quote(NAME, at)
+
+    assert quote.most_input >= max(billed(found, meter, at + later) for meter in METERS[:2])
+    assert quote.most_output >= billed(found, "output_tokens", at + later)
+
+
+@given(found=prices, at=st.integers(0, 12 * HOUR), later=st.integers(0, 12 * HOUR))
+def test_a_quote_is_good_until_it_says(found: list[PriceGrant], at: int, later: int) -> None:
+    quote = PriceList(found).quote(NAME, at)
+
+    if at + later < quote.until:
+        assert PriceList(found).quote(NAME, at + later)[:5] == quote[:5]
+
+
+def test_what_has_no_price_costs_nothing() -> None:
+    quote = PriceList().quote(NAME, 0.0)
+
+    assert quote[:5] == (0, 0, 0, 0, 0)
+    assert quote.until == float("inf")
