@@ -64,6 +64,7 @@ def serving(
     is_sampled: bool = False,
     tree: Path = ROOT,
     settings: Mapping[str, str] = MappingProxyType({}),
+    module: str = "moorage.gateway",
 ) -> Iterator[Worker]:
     """A gateway while the block runs, out of the working tree or another; ``settings`` are environment variables.
 
@@ -81,7 +82,7 @@ def serving(
         "MOORAGE_BENCH_SAMPLES": str(place / "stacks"),
         **settings,
     }
-    module = "tests.benchmarks.sampled_gateway" if is_sampled else "moorage.gateway"
+    module = "tests.benchmarks.sampled_gateway" if is_sampled else module
     try:
         with machine.program(
             [sys.executable, "-m", module], core=machine.SYSTEM_CORE, log=log, environment=environment, directory=place

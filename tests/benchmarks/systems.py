@@ -42,11 +42,12 @@ def moorage(
     is_governed: bool = True,
     used_keys: int | None = None,
     settings: Mapping[str, str] = MappingProxyType({}),
+    module: str = "moorage.gateway",
 ) -> Iterator[System]:
-    """A gateway worker: by default with everything on. ``settings`` are environment variables."""
+    """A gateway worker: by default with everything on. ``settings`` are environment variables, ``module`` what runs."""
     seeded = scene.databases.seeded(keys=keys, is_governed=is_governed)
     database.put_route(seeded.url, sockets=scene.sockets)
-    with gateway.serving(scene.work, database_url=seeded.url, settings=settings) as worker:
+    with gateway.serving(scene.work, database_url=seeded.url, settings=settings, module=module) as worker:
         yield System(
             name=name,
             caller=traffic.Caller(host=worker.host, secrets=seeded.secrets[:used_keys]),

@@ -6,7 +6,6 @@ from typing import Final
 
 from tests.benchmarks import peers, series, traffic
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.database import ROOT
 from tests.benchmarks.figures import Row
 from tests.benchmarks.load import Plan, Sample
 from tests.benchmarks.series import Series
@@ -14,7 +13,7 @@ from tests.benchmarks.systems import DIRECT, MOORAGE, System, direct, moorage
 
 FREE: Final = "no limits"
 UNRECORDED: Final = "no journal"
-JOURNAL_SETTING: Final = "MOORAGE_GATEWAY_JOURNAL"
+_UNRECORDED_MODULE: Final = "tests.benchmarks.unrecorded_gateway"
 #: Floor and aim of requests a second, as a multiple of the peer's.
 _AGAINST: Final[dict[str, tuple[float | None, float | None]]] = {
     peers.NGINX: (0.35, 0.6),
@@ -68,14 +67,12 @@ def measure(bench: Bench) -> tuple[list[Row], list[str]]:
     return rows, _in_words(busy, calm)
 
 
-def _against_variant(bench: Bench, stack: contextlib.ExitStack, ours: System, kind: str) -> Series | None:
-    """The usual gateway beside one that lacks something; None where that cannot be had."""
+def _against_variant(bench: Bench, stack: contextlib.ExitStack, ours: System, kind: str) -> Series:
+    """The usual gateway beside one that lacks something."""
     if kind == FREE:
         other = moorage(bench.scene, name=FREE, keys=_FEW_KEYS, is_governed=False)
-    elif JOURNAL_SETTING in (ROOT / "platform/moorage/gateway/settings.py").read_text():
-        other = moorage(bench.scene, name=UNRECORDED, settings={JOURNAL_SETTING: "none"})
     else:
-        return None
+        other = moorage(bench.scene, name=UNRECORDED, module=_UNRECORDED_MODULE)
     return series.run(
         bench.scene,
         [ours, stack.enter_context(other)],
@@ -138,18 +135,7 @@ def _added(seen: Series, name: str, figure: Callable[[Sample], float], floor: fl
     )
 
 
-def _change(measure: str, seen: Series | None, other: str, floor: float, aim: float) -> Row:
-    if seen is None:
-        return Row(
-            measure=measure,
-            reached=None,
-            unit=" %",
-            floor=floor,
-            aim=aim,
-            is_more_better=True,
-            digits=0,
-            remark=f"this gateway has no setting {JOURNAL_SETTING}",
-        )
+def _change(measure: str, seen: Series, other: str, floor: float, aim: float) -> Row:
     change = seen.compare(MOORAGE, other, lambda ours, theirs: (ours.rate / theirs.rate - 1) * 100)
     cost = seen.compare(MOORAGE, other, lambda ours, theirs: ours.cpu_us_per_request - theirs.cpu_us_per_request)
     return Row(

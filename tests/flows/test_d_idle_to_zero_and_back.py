@@ -57,6 +57,25 @@ def test_many_requests_at_once_cause_one_wake(idle: None, secret: str, stack: St
     assert Replica.objects.count() == before + 1
 
 
+def test_an_impatient_caller_is_told_to_come_back_and_finds_it_awake(idle: None, secret: str, stack: Stack) -> None:
+    client = stack.openai(secret)
+
+    with pytest.raises(APIStatusError) as refused:
+        client.completions.create(
+            model="demo/llm", prompt="The sea", max_tokens=2, extra_headers={"X-Moorage-Wait": "0"}
+        )
+
+    assert refused.value.status_code == 503
+    assert int(refused.value.response.headers["retry-after"]) >= 1
+    event = wait_until(
+        lambda: UsageEvent.objects.filter(pk=refused.value.response.headers["x-request-id"]).first(), seconds=20
+    )
+    assert (event.input_tokens, event.output_tokens) == (0, 0)
+    with stack.api(secret) as api:
+        wait_until(lambda: api.get("/deployments/demo").json()["status"] == "ready", seconds=30, what="the wake")
+    assert client.completions.create(model="demo/llm", prompt="The sea", max_tokens=2).usage
+
+
 def test_a_paused_deployment_does_not_wake_and_says_so(idle: None, secret: str, stack: Stack) -> None:
     with stack.api(secret) as api:
         assert api.post("/deployments/demo/pause").status_code in {200, 202}

@@ -202,9 +202,9 @@ class Admission:
         if amount > short.capacity or is_final:
             raise self._refusal(gate, short, amount, now)
         if clock >= wait.deadline:
-            if self.lost_at is not None or short.answered_at <= wait.began:
+            if self.lost_at is not None or short.answered_at <= wait.began or amount <= short.remaining:
                 self.refused += 1
-                raise LimitsUnavailable  # nobody knows whether there is more
+                raise LimitsUnavailable  # there may be more, and nobody could say so in time
             raise self._refusal(gate, short, amount, now)
         return None
 

@@ -45,23 +45,6 @@ class _Fitting(UsageEvent, frozen=True, kw_only=True, array_like=True, gc=False)
     held_us: Annotated[int, Meta(ge=0, le=_MAX_HELD_US)] = 0
 
 
-class Ending(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """What is behind the texts of an event that are the same from request to request, within the same bounds."""
-
-    is_stream: bool
-    outcome: _Word
-    status: Annotated[int, Meta(ge=0, le=_MAX_STATUS)]
-    input_tokens: _Count
-    cached_tokens: _Count
-    output_tokens: _Count
-    source: _Word
-    started_at_us: _Moment
-    first_token_at_us: _Moment | None
-    ended_at_us: _Moment
-    held_us: Annotated[int, Meta(ge=0, le=_MAX_HELD_US)]
-    is_disputed: bool = False
-
-
 class _Any(UsageEvent, frozen=True, kw_only=True, array_like=True, gc=False):
     """A UsageEvent with whatever words for outcome and source."""
 
@@ -84,9 +67,6 @@ _WIDTHS: Final = {
 }
 _fitting: Final = msgspec.msgpack.Decoder(_Fitting)
 _any: Final = msgspec.msgpack.Decoder(_Any)
-_ending: Final = msgspec.msgpack.Decoder(Ending)
-#: The head of an array of as many members as are left, by how many there are in all.
-_ENDING_HEADS: Final = {count: bytes((0x90 | count - 9,)) for count in range(20, 25)}
 
 
 def read(payload: bytes) -> UsageEvent:
@@ -98,26 +78,6 @@ def read(payload: bytes) -> UsageEvent:
     if event.cached_tokens > event.input_tokens or event.started_at_us > event.ended_at_us:
         return sane(event)
     return event
-
-
-def read_ending(payload: bytes, begin: int) -> Ending | None:
-    """The members from ``is_stream`` on of a payload that has them at ``begin``; None where :func:`read` has to look at
-    the whole."""
-    head = _ENDING_HEADS.get(payload[2])
-    if head is None or payload[1]:
-        return None
-    try:
-        ending: Ending = _ending.decode(head + payload[begin:])
-    except msgspec.DecodeError:
-        return None
-    if (
-        ending.cached_tokens > ending.input_tokens
-        or ending.started_at_us > ending.ended_at_us
-        or "\0" in ending.outcome
-        or "\0" in ending.source
-    ):
-        return None
-    return ending
 
 
 def sane(event: UsageEvent) -> UsageEvent:

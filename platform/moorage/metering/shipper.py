@@ -10,19 +10,21 @@ import dataclasses
 import datetime as dt
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+import msgspec
 from django.db import InterfaceError, OperationalError, connection
 
 from moorage.kernel import clock
+from moorage.metering import bounds, settlement, usage_table
 from moorage.metering import segment as segments
-from moorage.metering import settlement, usage_table
 from moorage.metering.copy_rows import Batch, CopyRows
 from moorage.metering.segment import DamagedSegment, Segment
 from moorage.wire import journal
+from moorage.wire.records import UsageEvent
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +167,7 @@ class Shipper:
 
     def _settle(self, boot_id: str, boot: _Boot) -> int:
         lost = settlement.settle(boot.live.values())
-        shipped = usage_table.put_batch(boot.rows.batch_of(lost), finished_boot=boot_id)
+        shipped = usage_table.put_batch(boot.rows.batch(lost), finished_boot=boot_id)
         if boot.live:
             unreadable = len(boot.live) - len(lost)
             logger.warning("gateway_lost boot=%s requests=%d unreadable=%d", boot_id, len(lost), unreadable)
@@ -214,11 +216,27 @@ def _decoded(
     absorbed = settlement.absorb(live, chunk.records(), segment=segment.number)
     if absorbed.reached is None:
         return None
-    batch = rows.batch(absorbed.closed)
+    events = _Events(absorbed.closed)
     return _Batch(
-        rows=batch,
+        rows=rows.batch(events),
         live=absorbed.live,
         reached=absorbed.reached,
-        unreadable=absorbed.unreadable + batch.unreadable,
+        unreadable=absorbed.unreadable + events.unreadable,
         is_end=chunk.is_end,
     )
+
+
+class _Events:
+    """The events of closes, decoded one at a time while they are written; ``unreadable`` counts those that are none."""
+
+    def __init__(self, payloads: Sequence[bytes]) -> None:
+        self._payloads = payloads
+        self.unreadable = 0
+
+    def __iter__(self) -> Iterator[UsageEvent]:
+        read = bounds.read
+        for payload in self._payloads:
+            try:
+                yield read(payload)
+            except msgspec.DecodeError:
+                self.unreadable += 1

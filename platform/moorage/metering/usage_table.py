@@ -23,7 +23,7 @@ _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 def put(events: Iterable[UsageEvent]) -> int:
     """Inserts ``events`` that are not there yet and returns how many were new. Raises django.db.DatabaseError."""
-    return put_batch(CopyRows().batch_of(events))
+    return put_batch(CopyRows().batch(events))
 
 
 def put_batch(batch: Batch, *, segment: str | None = None, offset: int = 0, finished_boot: str | None = None) -> int:

@@ -88,10 +88,8 @@ Record = Open | Checkpoint | Close
 _ARRAY_16: Final = 0xDC
 _TEXT_30: Final = 0xA0 | 30
 #: Where the first member begins, behind the head of the array, and where it ends.
-ID_AT: Final = 3
-ID_END: Final = ID_AT + 31
-#: The members behind the request's id that are the same from request to request.
-TEXTS: Final = UsageEvent.__struct_fields__[1:9]
+_ID_AT: Final = 3
+_ID_END: Final = _ID_AT + 31
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _pack_head: Final = HEAD.pack
@@ -162,19 +160,14 @@ def key_of(payload: bytes) -> bytes:
     Raises msgspec.DecodeError when there is no event in it.
     """
     # An array of more than 15 members, and first in it a text of 30 bytes: every id that kernel.ids makes.
-    if len(payload) > ID_END and payload[0] == _ARRAY_16 and payload[ID_AT] == _TEXT_30:
-        return payload[ID_AT:ID_END]
+    if len(payload) > _ID_END and payload[0] == _ARRAY_16 and payload[_ID_AT] == _TEXT_30:
+        return payload[_ID_AT:_ID_END]
     return key(_event.decode(payload).request_id)
 
 
 def key(request_id: str) -> bytes:
     """The bytes of a request id in a payload."""
     return _encode(request_id)
-
-
-def texts_of(event: UsageEvent) -> bytes:
-    """The bytes of :data:`TEXTS` in a payload: they lie behind the request's id."""
-    return b"".join([_encode(getattr(event, name)) for name in TEXTS])
 
 
 def decode_checkpoint(payload: bytes) -> Checkpoint:

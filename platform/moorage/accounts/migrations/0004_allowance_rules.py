@@ -103,21 +103,30 @@ LEASE = """
 -- The answer, {at, rows: [[n, amount, room, capacity, others]]}: what the lease holds now, what nobody holds, the whole,
 -- and what other workers hold. Amounts are absolute, so that an answer that was lost is made good by the next one;
 -- spent and given are taken once for each number.
+CREATE TYPE lease_ask AS (n integer, subject text, measure text, "window" text, starts bigint, ends bigint,
+                          spent numeric, given numeric, enough numeric, target numeric, call boolean);
+CREATE TYPE lease_found AS (n integer, id bigint, spent numeric, given numeric, enough numeric, target numeric,
+                            call boolean);
+
 CREATE FUNCTION gateway_lease(boot text, number bigint, until_us bigint, asked jsonb)
 RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
+    asks lease_ask[];
+    found_ones lease_found[];
+    is_new boolean;
     workers integer;
     answer jsonb;
-    short record;
+    calls text[];
+    one text;
 BEGIN
     INSERT INTO gateway_worker (boot_id, started_at, heartbeat_at, report, reported_until_us)
     VALUES (boot, clock_timestamp(), clock_timestamp(), 0, 0)
     ON CONFLICT (boot_id) DO UPDATE SET heartbeat_at = clock_timestamp();
+    SELECT array_agg(a) INTO asks FROM jsonb_populate_recordset(NULL::lease_ask, asked) a;
 
     INSERT INTO allowance (organization_id, subject, measure, "window", starts, ends, capacity, ceiling, used, leased)
     SELECT l.organization_id, a.subject, a.measure, a."window", a.starts, a.ends, c.amount, c.amount, 0, 0
-      FROM jsonb_to_recordset(asked)
-               AS a(subject text, measure text, "window" text, starts bigint, ends bigint, target numeric)
+      FROM unnest(asks) a
       JOIN subject_limit l ON l.subject = a.subject
      CROSS JOIN LATERAL (SELECT (l.limits ->> limit_name(a.measure, a."window"))::numeric AS amount) c
      WHERE a.target > 0 AND c.amount IS NOT NULL
@@ -127,72 +136,53 @@ BEGIN
      ORDER BY a.subject, a.measure, a."window", a.starts FOR SHARE OF l
     ON CONFLICT DO NOTHING;
 
-    PERFORM 1
-       FROM allowance w
-       JOIN jsonb_to_recordset(asked) AS a(subject text, measure text, "window" text, starts bigint)
-            USING (subject, measure, "window", starts)
-      ORDER BY w.id FOR UPDATE OF w;
+    SELECT array_agg(ROW(x.n, x.id, x.spent, x.given, x.enough, x.target, x.call)::lease_found) INTO found_ones
+      FROM (SELECT a.n, w.id, a.spent, a.given, a.enough, a.target, a.call
+              FROM unnest(asks) a JOIN allowance w USING (subject, measure, "window", starts)
+             ORDER BY w.id FOR UPDATE OF w) x;
 
     UPDATE gateway_worker SET report = number, reported_until_us = greatest(reported_until_us, until_us)
      WHERE boot_id = boot AND report < number;
-    IF FOUND THEN
-        WITH told AS (
-            SELECT e.id, e.allowance_id, x.spent, least(a.given, e.amount - x.spent) AS given
-              FROM jsonb_to_recordset(asked)
-                       AS a(subject text, measure text, "window" text, starts bigint, spent numeric, given numeric)
-              JOIN allowance w USING (subject, measure, "window", starts)
-              JOIN lease e ON e.allowance_id = w.id AND e.boot_id = boot
-             CROSS JOIN LATERAL (SELECT least(a.spent, e.amount) AS spent) x
-             WHERE a.spent > 0 OR a.given > 0
-        ), mine AS (
-            UPDATE lease SET amount = lease.amount - told.spent - told.given FROM told WHERE lease.id = told.id
-        )
-        UPDATE allowance w SET used = w.used + told.spent, leased = w.leased - told.spent - told.given
-          FROM told WHERE w.id = told.allowance_id;
-    END IF;
-
+    is_new := FOUND;
     SELECT greatest(1, count(*)) INTO workers
       FROM gateway_worker WHERE heartbeat_at > clock_timestamp() - interval '15 seconds';
-    WITH sized AS (
-        SELECT w.id, least(w.room, greatest(x.needed, least(x.wanted, div(w.room, 2 * workers)))) AS amount
-          FROM jsonb_to_recordset(asked) AS a(subject text, measure text, "window" text, starts bigint,
-                                              enough numeric, target numeric)
-          JOIN (SELECT *, capacity - used - leased AS room FROM allowance) w
-               USING (subject, measure, "window", starts)
-          LEFT JOIN lease e ON e.allowance_id = w.id AND e.boot_id = boot
-         CROSS JOIN LATERAL (SELECT greatest(0, a.enough - coalesce(e.amount, 0)) AS needed,
-                                    greatest(0, a.target - coalesce(e.amount, 0)) AS wanted) x
-         WHERE a.target > 0 AND w.room >= x.needed AND w.room > 0
-    ), taken AS (
-        UPDATE allowance w SET leased = w.leased + sized.amount FROM sized WHERE w.id = sized.id AND sized.amount > 0
-        RETURNING w.id, sized.amount
+
+    WITH told AS (
+        SELECT f.n, f.id, f.enough, f.target, f.call, w.capacity, w.used, w.leased,
+               w.subject, w.measure, w."window", w.starts, coalesce(e.amount, 0) AS held,
+               CASE WHEN is_new THEN least(f.spent, coalesce(e.amount, 0)) ELSE 0 END AS spent,
+               CASE WHEN is_new THEN least(f.given, coalesce(e.amount, 0) - least(f.spent, coalesce(e.amount, 0)))
+                    ELSE 0 END AS given
+          FROM unnest(found_ones) f
+          JOIN allowance w ON w.id = f.id
+          LEFT JOIN lease e ON e.allowance_id = f.id AND e.boot_id = boot
+    ), sized AS (
+        SELECT told.*, held - spent - given AS kept, capacity - used - leased + given AS room FROM told
+    ), granted AS (
+        SELECT sized.*, CASE
+                   WHEN target > 0 AND room > 0 AND room >= enough - kept
+                   THEN least(room, greatest(0, enough - kept, least(target - kept, div(room, 2 * workers))))
+                   ELSE 0 END AS more
+          FROM sized
+    ), allowances AS (
+        UPDATE allowance w SET used = w.used + g.spent, leased = w.leased - g.spent - g.given + g.more
+          FROM granted g WHERE w.id = g.id AND (g.spent > 0 OR g.given > 0 OR g.more > 0)
+    ), leases AS (
+        INSERT INTO lease (boot_id, allowance_id, amount)
+        SELECT boot, g.id, g.kept + g.more FROM granted g WHERE g.spent > 0 OR g.given > 0 OR g.more > 0
+        ON CONFLICT (boot_id, allowance_id) DO UPDATE SET amount = excluded.amount
     )
-    INSERT INTO lease (boot_id, allowance_id, amount) SELECT boot, taken.id, taken.amount FROM taken
-    ON CONFLICT (boot_id, allowance_id) DO UPDATE SET amount = lease.amount + excluded.amount;
+    SELECT coalesce(jsonb_agg(jsonb_build_array(
+               n, kept + more, greatest(0, room - more), capacity, leased - held)), '[]'),
+           array_agg(boot || ' ' || subject || ' ' || measure || ' ' || "window" || ' ' || starts)
+               FILTER (WHERE call AND kept + more < enough AND leased > held)
+      INTO answer, calls
+      FROM granted;
 
-    SELECT jsonb_build_object(
-               'at', extract(epoch FROM clock_timestamp()),
-               'rows', coalesce(jsonb_agg(jsonb_build_array(
-                   a.n, coalesce(e.amount, 0), greatest(0, w.capacity - w.used - w.leased), w.capacity,
-                   w.leased - coalesce(e.amount, 0))), '[]'))
-      INTO answer
-      FROM jsonb_to_recordset(asked)
-               AS a(n integer, subject text, measure text, "window" text, starts bigint)
-      JOIN allowance w USING (subject, measure, "window", starts)
-      LEFT JOIN lease e ON e.allowance_id = w.id AND e.boot_id = boot;
-
-    FOR short IN
-        SELECT a.subject, a.measure, a."window", a.starts
-          FROM jsonb_to_recordset(asked)
-                   AS a(subject text, measure text, "window" text, starts bigint, enough numeric, call boolean)
-          JOIN allowance w USING (subject, measure, "window", starts)
-          LEFT JOIN lease e ON e.allowance_id = w.id AND e.boot_id = boot
-         WHERE a.call AND coalesce(e.amount, 0) < a.enough AND w.leased > coalesce(e.amount, 0)
-    LOOP
-        PERFORM pg_notify('moorage_lease', boot || ' ' || short.subject || ' ' || short.measure || ' '
-                                           || short."window" || ' ' || short.starts);
+    FOREACH one IN ARRAY coalesce(calls, '{}') LOOP
+        PERFORM pg_notify('moorage_lease', one);
     END LOOP;
-    RETURN answer;
+    RETURN jsonb_build_object('at', extract(epoch FROM clock_timestamp()), 'rows', answer);
 END $$;
 
 -- A worker that ends: whatever it has not used goes back.
@@ -225,6 +215,8 @@ BACKWARD = """
 DROP FUNCTION sweep_allowances();
 DROP FUNCTION gateway_leave(text);
 DROP FUNCTION gateway_lease(text, bigint, bigint, jsonb);
+DROP TYPE lease_found;
+DROP TYPE lease_ask;
 DROP TRIGGER subject_limit_changed ON subject_limit;
 DROP FUNCTION apply_limit_change();
 DROP FUNCTION limit_name(text, text);

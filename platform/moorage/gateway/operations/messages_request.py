@@ -100,17 +100,23 @@ _ASSISTANT_BLOCKS: Final = list_of(
     0,
     _BLOCKS_MAX,
 )
-_CONTENT: Final = {
+_ROLE: Final = one_of("user", "assistant", "system")
+_CONTENTS: Final[dict[str, Check]] = {
     role: either("must be a string or a list of content blocks", {str: text(), list: blocks})
     for role, blocks in (("user", _USER_BLOCKS), ("assistant", _ASSISTANT_BLOCKS))
 } | {"system": _texts('must be "text"')}
-_ROLE: Final = one_of("user", "assistant", "system")
+_MESSAGES: Final = {
+    role: members({"role": _ROLE, "content": content}, required=("role", "content"))
+    for role, content in _CONTENTS.items()
+}
+#: Of a role that there is not: refused by its role.
+_NO_MESSAGE: Final = members({"role": _ROLE, "content": lambda value, _path: value}, required=("role", "content"))
 
 
 def _message(value: Any, path: str) -> dict[str, Any]:
     role = value.get("role") if type(value) is dict else None
-    content = _CONTENT.get(role, text()) if type(role) is str else text()
-    checked: dict[str, Any] = members({"role": _ROLE, "content": content}, required=("role", "content"))(value, path)
+    chosen = _MESSAGES.get(role, _NO_MESSAGE) if type(role) is str else _NO_MESSAGE
+    checked: dict[str, Any] = chosen(value, path)
     return checked
 
 

@@ -1,0 +1,46 @@
+"""``python -m tests.benchmarks.unrecorded_gateway``: a gateway whose journal writes nothing, to see what one costs.
+
+There is no setting for this: outside of a measurement nothing billable is ever answered unrecorded.
+"""
+
+import sys
+
+from moorage.gateway import server
+from moorage.gateway.__main__ import main
+from moorage.gateway.journal_writer import JournalWriter, Then
+from moorage.wire.records import UsageEvent
+
+
+class Unrecorded(JournalWriter):
+    """Says yes to everything, at once."""
+
+    def start(self) -> None:
+        return
+
+    @property
+    def is_healthy(self) -> bool:
+        return True
+
+    def admit(self) -> bool:
+        return True
+
+    def open(self, event: UsageEvent, then: Then) -> None:
+        then(True)
+
+    def close(self, event: UsageEvent, then: Then | None = None) -> None:
+        if then is not None:
+            then(True)
+
+    def checkpoint(self, content: bytes) -> None:
+        return
+
+    def tick(self) -> None:
+        return
+
+    def stop(self) -> None:
+        return
+
+
+if __name__ == "__main__":
+    server.JournalWriter = Unrecorded  # type: ignore[misc]
+    sys.exit(main())
