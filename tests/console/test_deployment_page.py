@@ -2,7 +2,7 @@
 
 import re
 
-from django.test import Client
+from django.test import Client, override_settings
 
 from moorage.deployments.models import (
     Deployment,
@@ -69,6 +69,14 @@ def test_the_environment_of_a_service_is_a_file(alice: Client, deployment: Deplo
     assert "LLM_MODEL=demo/llm\n" in text_of(response)
     assert response["Content-Disposition"] == 'attachment; filename="demo.app.env"'
     assert alice.get(f"{PAGE}/environment?service=other").status_code == 404
+
+
+@override_settings(MOORAGE_GATEWAY_URL="https://gateway.example", MOORAGE_GATEWAY_DOMAIN="models.example")
+def test_where_organizations_have_host_names_every_page_shows_theirs(alice: Client, deployment: Deployment) -> None:
+    pages = [text_of(alice.get(path)) for path in ("/harbour", PAGE, f"{PAGE}/environment?service=app")]
+
+    assert all("https://harbour.models.example/v1" in page for page in pages)
+    assert not any("https://gateway.example" in page for page in pages)
 
 
 def test_the_list_tells_replicas_last_request_and_cost_and_sorts(

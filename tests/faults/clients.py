@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+#: How long a client repeats a call that broke.
+REPEAT_SECONDS = 30.0
 MODELS = ("harbour/llamacpp", "harbour/vllm")
 
 
@@ -20,6 +22,11 @@ class Call:
     tokens: int  # what the engine was asked for
     pace: float = 0.0
     model: str = MODELS[0]
+    #: The same for each attempt at one call; also its Idempotency-Key where it is repeated until it is answered.
+    name: str = "-"
+    is_repeated: bool = False
+    #: The code of a refusal.
+    code: str = ""
     #: How many tokens the client takes before it hangs up.
     patience: int | None = None
     request_id: str = ""
@@ -33,6 +40,11 @@ class Call:
     ended_at: float = 0.0
 
     @property
+    def is_answered(self) -> bool:
+        """Nothing is to be gained by asking again."""
+        return self.is_complete or self.code == "already_answered"
+
+    @property
     def received(self) -> int:
         """Tokens that reached the client."""
         return self.tokens if self.kind == "whole" and self.is_complete else len(self.arrivals)
@@ -43,6 +55,8 @@ class Load:
 
     def __init__(self, *, ports: Callable[[], Sequence[int]], key: str, seed: int, count: int) -> None:
         self.calls: list[Call] = []
+        #: Repeated calls that were given up.
+        self.unanswered = 0
         self._ports = ports
         self._key = key
         self._seed = seed
@@ -68,19 +82,31 @@ class Load:
         await asyncio.gather(*(self._client(random.Random(f"{self._seed}/{each}")) for each in range(self._count)))
 
     async def _client(self, chance: random.Random) -> None:
+        number = 0
         while not self._stop.is_set():
+            number += 1
             call = some_call(chance)
-            port = chance.choice(self._ports())
-            try:
-                await asyncio.wait_for(make(call, port=port, key=self._key), 60)
-            except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-                if not call.request_id:
-                    await asyncio.sleep(0.05)  # nobody is there yet
-            call.ended_at = time.monotonic()
-            if call.request_id:
-                self.calls.append(call)
-            if call.status >= 400:
-                await asyncio.sleep(0.05)
+            call.name = f"{chance.getrandbits(64):x}-{number}"
+            await self._attempt(call, chance)
+            deadline = time.monotonic() + REPEAT_SECONDS
+            while call.is_repeated and not call.is_answered and time.monotonic() < deadline:
+                await asyncio.sleep(0.2)
+                call = dataclasses.replace(call, request_id="", status=0, code="", arrivals=[], has_error=False)
+                await self._attempt(call, chance)
+            self.unanswered += call.is_repeated and not call.is_answered
+
+    async def _attempt(self, call: Call, chance: random.Random) -> None:
+        port = chance.choice(self._ports())
+        try:
+            await asyncio.wait_for(make(call, port=port, key=self._key), 60)
+        except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            if not call.request_id:
+                await asyncio.sleep(0.05)  # nobody is there yet
+        call.ended_at = time.monotonic()
+        if call.request_id:
+            self.calls.append(call)
+        if call.status >= 400:
+            await asyncio.sleep(0.05)
 
 
 def some_call(chance: random.Random) -> Call:
@@ -88,7 +114,8 @@ def some_call(chance: random.Random) -> Call:
     model = chance.choice(MODELS)
     match chance.choice(["whole", "whole", "stream", "stream", "stream", "burst", "cut", "slow"]):
         case "whole":
-            return Call(kind="whole", tokens=chance.randint(1, 50), pace=chance.choice([0, 0.01, 0.2]), model=model)
+            tokens, pace = chance.randint(1, 50), chance.choice([0, 0.01, 0.2])
+            return Call(kind="whole", tokens=tokens, pace=pace, model=model, is_repeated=chance.random() < 0.5)
         case "stream":
             return Call(kind="stream", tokens=chance.randint(5, 150), pace=chance.choice([0.005, 0.02]), model=model)
         case "burst":
@@ -103,8 +130,9 @@ def some_call(chance: random.Random) -> Call:
 async def make(call: Call, *, port: int, key: str) -> None:
     """Makes the call and writes into it what came. Raises what sockets raise when it breaks."""
     is_stream = call.kind != "whole"
-    script = json.dumps({"tokens": call.tokens, "pace": call.pace})
+    script = json.dumps({"tokens": call.tokens, "pace": call.pace, "name": call.name})
     body = json.dumps({"model": call.model, "stream": is_stream, "messages": [{"role": "user", "content": script}]})
+    repeated = f"Idempotency-Key: {call.name}\r\n" if call.is_repeated else ""
     plug = socket.socket()
     if call.kind == "slow":
         plug.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -118,7 +146,7 @@ async def make(call: Call, *, port: int, key: str) -> None:
     try:
         writer.write(
             f"POST /v1/chat/completions HTTP/1.1\r\nHost: gateway\r\nAuthorization: Bearer {key}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+            f"{repeated}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
         )
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         status, *lines = head.strip().split("\r\n")
@@ -126,8 +154,9 @@ async def make(call: Call, *, port: int, key: str) -> None:
         call.status = int(status.split(" ")[1])
         call.request_id = headers.get("x-request-id", "")
         if "content-length" in headers:
-            await reader.readexactly(int(headers["content-length"]))
+            content = await reader.readexactly(int(headers["content-length"]))
             call.is_complete = call.status == 200
+            call.code = "" if call.is_complete else str(json.loads(content)["error"]["code"])
         else:
             await _read_stream(call, reader)
     finally:

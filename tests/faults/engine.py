@@ -1,7 +1,8 @@
 """``python -m tests.faults.engine SOCKET JOURNAL``: an engine as a process of its own, to be killed.
 
-The last message is ``{"tokens": 40, "pace": 0.01}``: so many frames of one token each, so far apart. Before a frame is
-sent the journal says so (``request id, tokens so far``), so that nobody can be billed a token that was never made.
+The last message is ``{"name": "…", "tokens": 40, "pace": 0.01}``: so many frames of one token each, so far apart. Before
+a frame is sent the journal says so (``request id, tokens so far, name``), so that nobody can be billed a token that was
+never made, or twice for what was asked once.
 """
 
 import asyncio
@@ -20,8 +21,8 @@ class Engine:
     def __init__(self, journal: str) -> None:
         self._journal = os.open(journal, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
-    def _note(self, request_id: str, tokens: int) -> None:
-        os.write(self._journal, f"{request_id} {tokens}\n".encode())
+    def _note(self, request_id: str, tokens: int, name: str) -> None:
+        os.write(self._journal, f"{request_id} {tokens} {name}\n".encode())
 
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -43,11 +44,11 @@ class Engine:
 
     async def _answer(self, request_id: str, body: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         script = json.loads(body["messages"][-1]["content"])
-        tokens, pace = script["tokens"], script.get("pace", 0.0)
-        self._note(request_id, 0)
+        tokens, pace, name = script["tokens"], script.get("pace", 0.0), script.get("name", "-")
+        self._note(request_id, 0, name)
         if not body.get("stream"):
             await asyncio.sleep(pace)
-            self._note(request_id, tokens)
+            self._note(request_id, tokens, name)
             writer.write(_whole(body["model"], tokens))
             return
         is_running = bool((body.get("stream_options") or {}).get("continuous_usage_stats"))
@@ -61,7 +62,7 @@ class Engine:
         for number in range(1, tokens + 1):
             if pace:
                 await asyncio.sleep(pace)
-            self._note(request_id, number)
+            self._note(request_id, number, name)
             running = {"usage": usage(number)} if is_running else {}
             writer.write(_frame(_choice(f" w{number}"), **running))
             await writer.drain()

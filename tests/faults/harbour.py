@@ -208,13 +208,13 @@ class Harbour:
     def log(self, name: str) -> str:
         return (self.root / f"{name}.log").read_text(errors="replace")
 
-    def sent(self) -> dict[str, int]:
-        """What the engines have made of each request, by its id."""
-        found: dict[str, int] = {}
+    def sent(self) -> dict[str, tuple[int, str]]:
+        """What the engines have made of each request, and the call's name, by the request's id."""
+        found: dict[str, tuple[int, str]] = {}
         for path in self.sent_files():
             for line in path.read_text().splitlines() if path.exists() else ():
-                request_id, tokens = line.split(" ")
-                found[request_id] = max(found.get(request_id, 0), int(tokens))
+                request_id, tokens, name = line.split(" ")
+                found[request_id] = max(found.get(request_id, (0, name)), (int(tokens), name))
         return found
 
     def journal_is_empty(self) -> bool:

@@ -11,6 +11,8 @@ from tests.faults.harbour import Harbour
 
 #: A checkpoint is written every second; a test machine with more processes than cores is late now and then.
 UNBILLED_SECONDS = 1.0
+#: The status of a repetition that is not served.
+REPEATED = 409
 LATE_SECONDS = 1.0
 
 
@@ -51,20 +53,26 @@ def events(harbour: Harbour) -> dict[str, Event]:
     return {row[0]: Event(**dict(zip(names, row, strict=True))) for row in rows}
 
 
-def judge(calls: Sequence[Call], found: Mapping[str, Event], sent: Mapping[str, int]) -> Verdict:
+def judge(calls: Sequence[Call], found: Mapping[str, Event], sent: Mapping[str, tuple[int, str]]) -> Verdict:
     """``calls`` as their clients saw them against the events ``found`` and what the engines have ``sent``."""
     verdict = Verdict()
     say = verdict.complaints.append
-    by_id = Counter(call.request_id for call in calls)
-    for request_id, times in by_id.items():
-        if times > 1:
-            say(f"{request_id} was given to {times} calls")
+    names: dict[str, set[str]] = {}
+    for call in calls:
+        names.setdefault(call.request_id, set()).add(call.name)
+    for request_id, sharing in names.items():
+        if len(sharing) > 1:
+            say(f"{request_id} was given to {len(sharing)} calls")
     for request_id in sent:
         if request_id not in found:
             say(f"{request_id} reached an engine and has no event: its open was never settled")
+    billed = Counter(sent[each.request_id][1] for each in found.values() if each.output_tokens)
+    for name, times in billed.items():
+        if times > 1:
+            say(f"call {name} is billed {times} times")
     for event in found.values():
         verdict.seen[f"event {event.outcome}"] += 1
-        made = sent.get(event.request_id, 0)
+        made, _ = sent.get(event.request_id, (0, ""))
         if event.output_tokens > made:
             say(f"{event} is billed above what the engine made: {made}")
         if event.input_tokens not in {0, PROMPT_TOKENS} or event.cached_tokens not in {0, CACHED_TOKENS}:
@@ -72,12 +80,19 @@ def judge(calls: Sequence[Call], found: Mapping[str, Event], sent: Mapping[str, 
         if event.is_disputed:
             say(f"{event} is disputed, and no engine has lied")
     for call in calls:
-        _judge_call(call, found.get(call.request_id), sent.get(call.request_id, 0), verdict)
+        _judge_call(call, found.get(call.request_id), verdict)
     return verdict
 
 
-def _judge_call(call: Call, event: Event | None, sent: int, verdict: Verdict) -> None:
+def _judge_call(call: Call, event: Event | None, verdict: Verdict) -> None:
     say = verdict.complaints.append
+    if call.status == REPEATED:
+        verdict.seen[f"refused {call.code}"] += 1
+        if call.code == "already_answered" and (event is None or event.outcome != "completed"):
+            say(f"{_short(call)} was told that it was answered, but {event}")
+        elif call.code not in {"already_answered", "idempotency_key_in_use"}:
+            say(f"{_short(call)} was told {call.code}")
+        return
     if event is None:
         verdict.seen[f"refused {call.status}"] += 1
         if call.received or call.status == 200:

@@ -49,6 +49,7 @@ def test_whatever_is_killed_every_token_is_billed_once_and_none_too_many(short_t
     print(f"killed {killed}; {len(load.calls)} calls: {verdict}")
     assert complaints == []
     assert load.answered > KILLS
+    assert load.unanswered == 0
 
 
 def _kill_at_random(harbour: Harbour, load: Load, chance: random.Random) -> dict[str, int]:

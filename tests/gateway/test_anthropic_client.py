@@ -38,6 +38,7 @@ def test_a_message_is_answered_and_leaves_one_usage_event(
         *(PROMPT_TOKENS - CACHED_TOKENS, CACHED_TOKENS, 3),
     )
     event = gateway.event(raw.headers["x-request-id"])
+    assert answer._request_id == event.request_id
     assert (event.path, event.outcome, event.status, event.source) == ("/v1/messages", "completed", 200, "engine")
     assert (event.input_tokens, event.cached_tokens, event.output_tokens) == (PROMPT_TOKENS, CACHED_TOKENS, 3)
     assert engine.seen[0].path == "/v1/chat/completions"

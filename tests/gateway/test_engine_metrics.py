@@ -63,6 +63,10 @@ def chunked(text: str) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
 
 
+def until_closed(text: str) -> bytes:
+    return b"HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\n\r\n" + text.encode()
+
+
 def gathered(path: Path, **answers: bytes) -> str:
     async def gather() -> str:
         async with contextlib.AsyncExitStack() as stack:
@@ -75,7 +79,7 @@ def gathered(path: Path, **answers: bytes) -> str:
 
 
 def test_each_family_stands_once_with_the_samples_of_all_replicas(short_tmp: Path) -> None:
-    text = gathered(short_tmp, a=whole(LLAMA), b=chunked(LLAMA), c=chunked(VLLM))
+    text = gathered(short_tmp, a=whole(LLAMA), b=until_closed(LLAMA), c=chunked(VLLM))
 
     assert text.count("# TYPE llamacpp:prompt_tokens_total counter") == 1
     assert {

@@ -166,6 +166,7 @@ def test_processes_get_what_the_operator_set_and_nothing_else_of_theirs() -> Non
     composed = compose({"STRIPE_API_KEY": "sk", "MOORAGE_CONSOLE_URL": "https://moorage.example", "HISTFILE": "x"})
 
     assert composed["STRIPE_API_KEY"] == "sk"
+    assert composed["MOORAGE_GATEWAY_SECRET"] == "g"
     assert composed["MOORAGE_CONSOLE_URL"] == "https://moorage.example"
     assert "HISTFILE" not in composed
 

@@ -294,8 +294,6 @@ class GatewayWorker(models.Model):
     heartbeat_at = models.DateTimeField(default=clock.now)
     #: The number of its last report: the same report told twice counts once.
     report = models.BigIntegerField(default=0)
-    #: Everything it settled until then (its clock, Unix microseconds) is in ``used``.
-    reported_until_us = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "gateway_worker"
@@ -307,6 +305,8 @@ class Lease(models.Model):
     worker = models.ForeignKey(GatewayWorker, on_delete=models.PROTECT, related_name="leases", db_column="boot_id")
     allowance = models.ForeignKey(Allowance, on_delete=models.CASCADE, related_name="leases")
     amount = models.DecimalField(max_digits=38, decimal_places=0)
+    #: Everything of it that was settled until then (the worker's clock, Unix microseconds) is in the allowance's ``used``.
+    told_until_us = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "lease"

@@ -7,6 +7,8 @@ import os
 import stat
 from typing import Final
 
+from moorage.wire.records import UsageEvent
+
 _PENDING_MAX: Final = 10_000
 _UNWRITTEN_MAX: Final = 4 * 1024 * 1024
 
@@ -34,6 +36,18 @@ class AccessLog:
             self._dropped += 1
             return
         self._lines.append(line)
+
+    def settled(self, event: UsageEvent) -> None:
+        """Note the end of a request."""
+        # Ids, numbers and words of ours: nothing here can break a line.
+        self.line(
+            f"request_settled request={event.request_id} path={event.path} status={event.status}"
+            f" outcome={event.outcome} organization={event.organization_id} deployment={event.deployment_id}"
+            f" key={event.key_id} replica={event.replica_id or '-'} stream={int(event.is_stream)}"
+            f" input={event.input_tokens} cached={event.cached_tokens} output={event.output_tokens}"
+            f" source={event.source} ms={(event.ended_at_us - event.started_at_us) // 1000}"
+            f" held_ms={event.held_us // 1000}"
+        )
 
     def flush(self) -> None:
         """Write what has been noted."""

@@ -16,7 +16,7 @@ from moorage.gateway.leases import Lease
 from moorage.gateway.price_list import PriceList
 from moorage.gateway.refusals import LimitsUnavailable, refusal
 from moorage.kernel.errors import PlatformError
-from moorage.wire.limits import NO_LIMITS
+from moorage.wire.limits import NO_LIMITS, Measure
 from moorage.wire.records import KeyGrant, OrganizationGrant, Route
 
 #: How long a request waits for what other workers may give back.
@@ -240,8 +240,10 @@ class Admission:
             gate = self.book.gate_of(wait.grant, wait.route, now)
             tokens, cost = gate.worst(wait.input_tokens, wait.output_tokens)
             for lease in gate.leases:
-                lease.wants(gate.amount(lease, tokens, cost))
-                self.book.tell_soon(lease)
+                amount = cost if lease.measure is Measure.MONEY else tokens if lease.measure is Measure.TOKENS else 1
+                if lease.free < amount:
+                    lease.wants(amount)
+                    self.book.tell_now(lease)
         return self.book.report(now)
 
     def learn(self, report: Report, rows: Iterable[tuple[int, int, int, int, int]], *, at: float) -> None:

@@ -32,6 +32,8 @@ _TURNS: Final = 16
 #: How long a connection that is being closed may still take its last answer.
 _LINGER_SECONDS: Final = 2.0
 _NEVER: Final = float("inf")
+#: Paths whose official client looks for the request's id under another name.
+_ANTHROPIC: Final = "/v1/messages"
 
 _request_ids: Final = ids.Series("req")
 
@@ -383,7 +385,10 @@ class ClientProtocol(asyncio.Protocol):
     # -- answering (an Exchange's Client)
 
     def begin_stream(self, headers: bytes = b"") -> None:
-        self._parts.metrics.requests[(self._path, 200)] += 1
+        path = self._path
+        self._parts.metrics.requests[(path, 200)] += 1
+        if path.startswith(_ANTHROPIC):
+            headers += responses.vendors_id(self._request_id)
         # Goes out with the first piece, in one write.
         self._stream_head = responses.stream_head(
             self._request_id, is_chunked=self._is_chunked, must_close=self._must_close, headers=headers
@@ -427,7 +432,10 @@ class ClientProtocol(asyncio.Protocol):
         return (self._head.path if self._head is not None else "") or "other"
 
     def _send_answer(self, status: int, content: bytes, media_type: str, headers: bytes = b"") -> None:
-        self._parts.metrics.requests[(self._path, status)] += 1
+        path = self._path
+        self._parts.metrics.requests[(path, status)] += 1
+        if path.startswith(_ANTHROPIC):
+            headers += responses.vendors_id(self._request_id)
         self._write(
             responses.whole(
                 status,

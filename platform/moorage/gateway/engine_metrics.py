@@ -85,9 +85,18 @@ async def _fetch(socket: str) -> str:
             if int(length[1]) > _MOST_BYTES:
                 raise ValueError("the engine's metrics are too long")
             return (await reader.readexactly(int(length[1]))).decode("utf-8")
-        return (await reader.read(_MOST_BYTES)).decode("utf-8")
+        return (await _read_to_the_end(reader)).decode("utf-8")
     finally:
         writer.close()
+
+
+async def _read_to_the_end(reader: asyncio.StreamReader) -> bytes:
+    content = b""
+    while piece := await reader.read(_MOST_BYTES):
+        content += piece
+        if len(content) > _MOST_BYTES:
+            raise ValueError("the engine's metrics are too long")
+    return content
 
 
 async def _read_chunks(reader: asyncio.StreamReader) -> bytes:

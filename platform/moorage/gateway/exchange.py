@@ -5,14 +5,13 @@
 Whatever happens on the way, exactly one usage event comes of it: :meth:`Exchange._settle` runs once.
 """
 
-import functools
-import hashlib
 import math
 import time
-from typing import Final, Protocol
+from typing import Final
 
-from moorage.gateway import errors
+from moorage.gateway import cache_salt, errors
 from moorage.gateway.admission import FREE_HOLD, Hold
+from moorage.gateway.client import Client
 from moorage.gateway.engine_call import EngineCall
 from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing
 from moorage.gateway.fair_queue import WEIGHTS
@@ -34,28 +33,6 @@ _DONE_SECONDS: Final = 1.0
 #: What stands for the body of a stream that has begun.
 _SPENT: Final = Body(path="", model="", members={}, is_stream=True, wants_usage=False)
 _TOO_LARGE: Final = EngineFailed("The model's answer is larger than can be passed on.")
-
-
-class Client(Protocol):
-    """The connection that waits for the answer."""
-
-    def begin_stream(self, headers: bytes = b"") -> None:
-        """Send the head of a stream."""
-
-    def send_stream(self, data: bytes) -> None:
-        """Send a piece of a stream; never an empty one."""
-
-    def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
-        """Send the last piece."""
-
-    def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:
-        """Send an answer in one piece."""
-
-    def answer_error(self, error: PlatformError) -> None:
-        """Send an error."""
-
-    def abort(self) -> None:
-        """Close at once."""
 
 
 class Exchange:
@@ -121,7 +98,7 @@ class Exchange:
         parts, route, body = self._parts, self._route, self._body
         if not parts.journal.admit():
             raise JournalUnavailable
-        self._content = self._operation.for_engine(body, route, cache_salt=cache_salt(route.organization_id))
+        self._content = self._operation.for_engine(body, route, cache_salt=cache_salt.of(route.organization_id))
         most_in, most_out = self._operation.worst(body, route, self._content_size)
         hold = parts.admission.take(self, self._grant, route, input_tokens=most_in, output_tokens=most_out)
         parts.live.add(self)
@@ -188,7 +165,7 @@ class Exchange:
         try:
             if route is not self._route:
                 self._route = route
-                salt = cache_salt(route.organization_id)
+                salt = cache_salt.of(route.organization_id)
                 self._content = self._operation.for_engine(self._body, route, cache_salt=salt)
         except errors.BadRequest as refusal:
             self._end(refusal, "refused")
@@ -405,7 +382,7 @@ class Exchange:
             self._parts.metrics.malformed_frames += self._filter.malformed
         event = self.event = self._event(outcome, status, settled, time.time_ns() // 1000)
         self._parts.metrics.observe(event)
-        self._log(event)
+        self._parts.access_log.settled(event)
         if self._parts.traces is not None:
             self._parts.traces.tell(event, self.traceparent, has_woken=self._has_woken)
 
@@ -481,20 +458,3 @@ class Exchange:
             held_us=self._held_us,
             is_disputed=settled.is_disputed,
         )
-
-    def _log(self, event: UsageEvent) -> None:
-        # Ids, numbers and words of ours: nothing here can break a line.
-        self._parts.access_log.line(
-            f"request_settled request={event.request_id} path={event.path} status={event.status}"
-            f" outcome={event.outcome} organization={event.organization_id} deployment={event.deployment_id}"
-            f" key={event.key_id} replica={event.replica_id or '-'} stream={int(event.is_stream)}"
-            f" input={event.input_tokens} cached={event.cached_tokens} output={event.output_tokens}"
-            f" source={event.source} ms={(event.ended_at_us - event.started_at_us) // 1000}"
-            f" held_ms={event.held_us // 1000}"
-        )
-
-
-@functools.lru_cache(maxsize=4096)
-def cache_salt(organization_id: str) -> str:
-    """Keeps one organization's cached prefixes from being probed by another's timing (vLLM)."""
-    return hashlib.sha256(b"moorage cache salt\x00" + organization_id.encode()).hexdigest()[:32]

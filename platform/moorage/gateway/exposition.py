@@ -112,6 +112,8 @@ def _waiting(page: Page, parts: Parts) -> None:
 
 def _admission(page: Page, parts: Parts) -> None:
     admission = parts.admission
+    holds = len(parts.live) - len(admission.waits)
+    page.gauge("holds", "Requests that hold the most they may use of whatever limits them.", holds)
     page.gauge("leases", "Leases of allowances at this worker.", len(admission.book))
     page.gauge("admission_waiting", "Requests waiting for a lease.", len(admission.waits))
     page.counter("admission_refused_total", "Requests refused by a limit or a budget.", admission.refused)

@@ -19,9 +19,13 @@ from moorage.wire.records import KeyGrant, OrganizationGrant, Route
 
 #: Leases and keys looked at for idleness at a time.
 _SWEPT_AT_ONCE: Final = 1000
-_GATES_AT_ONCE: Final = 200
+_GATES_AT_ONCE: Final = 1000
 #: The most leases one call of the database speaks of.
-_ROWS_AT_ONCE: Final = 300
+_ROWS_AT_ONCE: Final = 400
+#: What was used is told after so many seconds, the more the more keys are in use: telling is the database's work, and a
+#: lease that has enough needs none of it.
+_TELL_SECONDS: Final = (0.5, 5.0)
+_KEYS_A_SECOND: Final = 200
 #: A wallet's size is the database's to say.
 _UNKNOWN: Final = 2**127
 
@@ -29,13 +33,13 @@ _UNKNOWN: Final = 2**127
 class Report:
     """One call of gateway_lease."""
 
-    __slots__ = ("is_all", "leases", "rows")
+    __slots__ = ("is_cut", "leases", "rows")
 
-    def __init__(self, *, leases: list[Lease], rows: list[Row], is_all: bool) -> None:
+    def __init__(self, *, leases: list[Lease], rows: list[Row], is_cut: bool = False) -> None:
         self.leases = leases
         self.rows = rows
-        #: Everything that was used for good is in it.
-        self.is_all = is_all
+        #: There is more to say at once.
+        self.is_cut = is_cut
 
 
 class LeaseBook:
@@ -48,6 +52,8 @@ class LeaseBook:
         self._leases: Final[dict[tuple[str, Measure, Window, int], Lease]] = {}
         self._dirty: list[Gate] = []
         self._due: list[Lease] = []
+        #: Those that somebody waits for.
+        self._urgent: list[Lease] = []
         self._sweep: list[Lease] = []
         self._swept_keys: list[str] = []
         self._bounds: Final = dict.fromkeys(Window, (0, 0))
@@ -159,31 +165,53 @@ class LeaseBook:
 
     @property
     def has_more(self) -> bool:
-        """Whether another report is worth making at once."""
-        return bool(self._due or self._dirty)
+        """Whether another report is worth making."""
+        return bool(self._urgent or self._due or self._dirty)
+
+    def tell_now(self, lease: Lease) -> None:
+        """The next report speaks of ``lease`` before others: somebody waits for it."""
+        if not lease.is_urgent:
+            lease.is_urgent = True
+            self._urgent.append(lease)
 
     def report(self, now: float) -> Report:
         """What to say now; ``now`` is Unix seconds. It must be said, again and again until it is heard, before the
         next one is made."""
         self.is_wanted = False
+        self._look_for_low(now)
+        self._look_for_idle(now)
+        leases, self._urgent = self._urgent[:_ROWS_AT_ONCE], self._urgent[_ROWS_AT_ONCE:]
+        for lease in leases:
+            lease.is_urgent = lease.is_due = False
+        taken = 0
+        while taken < len(self._due) and len(leases) < _ROWS_AT_ONCE:
+            lease = self._due[taken]
+            taken += 1
+            if lease.is_due:
+                lease.is_due = False
+                leases.append(lease)
+        del self._due[:taken]
+        rows = [lease.tell(n, now) for n, lease in enumerate(leases)]
+        return Report(leases=leases, rows=rows, is_cut=bool(self._urgent or self._due))
+
+    def last_report(self) -> Report:
+        """Everything that is held or was used, to be given back: the worker ends."""
+        leases = [lease for lease in self._leases.values() if lease.amount or lease.unreported]
+        return Report(leases=leases, rows=[lease.tell(n, lease.ends) for n, lease in enumerate(leases)])
+
+    def _look_for_low(self, now: float) -> None:
+        """Of a portion of what was used lately, what is worth telling; the rest is looked at again."""
+        least, most = _TELL_SECONDS
+        patience = min(most, max(least, len(self._dirty) / _KEYS_A_SECOND))
         gates, self._dirty = self._dirty[:_GATES_AT_ONCE], self._dirty[_GATES_AT_ONCE:]
         for gate in gates:
             gate.is_dirty = False
             for lease in gate.leases:
                 lease.used_at = now
-                self.tell_soon(lease)
-        self._look_for_idle(now)
-        leases, self._due = self._due[:_ROWS_AT_ONCE], self._due[_ROWS_AT_ONCE:]
-        rows = []
-        for n, lease in enumerate(leases):
-            lease.is_due = False
-            rows.append(lease.tell(n, now))
-        return Report(leases=leases, rows=rows, is_all=not self.has_more)
-
-    def last_report(self) -> Report:
-        """Everything that is held or was used, to be given back: the worker ends."""
-        leases = [lease for lease in self._leases.values() if lease.amount or lease.unreported]
-        return Report(leases=leases, rows=[lease.tell(n, lease.ends) for n, lease in enumerate(leases)], is_all=True)
+                if lease.is_worth_telling(now, patience):
+                    self.tell_soon(lease)
+                elif lease.unreported and not gate.is_dirty:
+                    self.note(gate)
 
     def _look_for_idle(self, now: float) -> None:
         if not self._sweep:

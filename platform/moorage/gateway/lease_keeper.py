@@ -63,10 +63,10 @@ class LeaseKeeper:
                 async with connect(self._database_url) as connection:
                     while True:
                         async with asyncio.timeout(_ANSWER_SECONDS):
-                            is_all = await self._say(connection)
+                            is_cut = await self._say(connection)
                         self._admission.lost_at = None
                         failures = 0
-                        if is_all:
+                        if not is_cut:
                             await self._maintain(connection)
                             await self._pause()
             except (psycopg.Error, OSError, TimeoutError, msgspec.DecodeError) as error:
@@ -107,10 +107,10 @@ class LeaseKeeper:
                 return
 
     async def _say(self, connection: psycopg.AsyncConnection) -> bool:
-        """Returns whether that was everything there was to say."""
+        """Returns whether there is more to say at once."""
         if self._unheard is None:
             report = self._admission.report()
-            until_us = time.time_ns() // 1000 if report.is_all else 0
+            until_us = time.time_ns() // 1000
             self._number += 1
             self._unheard = report, msgspec.json.encode(report.rows).decode(), until_us
         report, words, until_us = self._unheard
@@ -120,7 +120,7 @@ class LeaseKeeper:
         answer = _answers.decode(row[0])
         self._unheard = None
         self._admission.learn(report, answer.rows, at=answer.at)
-        return report.is_all
+        return report.is_cut
 
     async def leave(self) -> None:
         """Tell what was used and give everything back; the worker ends. Raises psycopg.Error or OSError, and then the

@@ -50,6 +50,7 @@ class Lease:
         "free",
         "is_due",
         "is_forgotten",
+        "is_urgent",
         "is_wanted",
         "kept",
         "least",
@@ -61,6 +62,7 @@ class Lease:
         "starts",
         "subject",
         "sum",
+        "told_at",
         "used_at",
         "window",
     )
@@ -93,8 +95,10 @@ class Lease:
         #: What is kept at hand: it grows with what is used, and is forgotten with the lease.
         self.kept = kept
         self.used_at = 0.0
+        self.told_at = 0.0
         self.answered_at = 0.0
         self.is_due = False
+        self.is_urgent = False
         #: It is no longer known by its key: whoever needs it has to find the one that is.
         self.is_forgotten = False
         #: Another worker is short of it.
@@ -138,6 +142,7 @@ class Lease:
 
     def tell(self, n: int, now: float) -> Row:
         """What to say of it to the database, which is noted here as said. Forgets who waits."""
+        self.told_at = now
         is_ended = now >= self.ends
         if is_ended:
             self.least = self.sum = 0  # whoever waits, waits for the next window
@@ -207,6 +212,10 @@ class Lease:
         self.is_wanted = self.is_wanted or capacity < self.capacity
         self.capacity = capacity
         self.exhausted_until = 0.0
+
+    def is_worth_telling(self, now: float, patience: float) -> bool:
+        """Whether it is running low, or was not spoken of for ``patience`` seconds."""
+        return 2 * self.free < self.kept or now >= self.told_at + patience
 
     def is_idle(self, now: float) -> bool:
         """Whether it is worth giving back: its window has ended, or nobody has used it for long."""

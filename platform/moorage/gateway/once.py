@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from moorage.gateway import errors
+from moorage.gateway.client import Client
 from moorage.gateway.idempotency import Claim
 from moorage.gateway.operation import Operation
 from moorage.gateway.parts import Parts
@@ -18,20 +19,8 @@ from moorage.wire.records import UsageEvent
 _REPLAYED: Final = b"Idempotency-Replayed: true\r\n"
 
 
-class Connection(Protocol):
-    """What a client connection does for a call; as exchange.Client has it, and one more."""
-
-    def begin_stream(self, headers: bytes = b"") -> None: ...
-
-    def send_stream(self, data: bytes) -> None: ...
-
-    def end_stream(self, data: bytes, *, must_close: bool = False) -> None: ...
-
-    def answer(self, status: int, content: bytes, headers: bytes = b"") -> None: ...
-
-    def answer_error(self, error: PlatformError) -> None: ...
-
-    def abort(self) -> None: ...
+class Connection(Client, Protocol):
+    """What a client connection does for a call."""
 
     def take_request_id(self, request_id: str) -> None:
         """Answer under the id of another call."""

@@ -41,6 +41,11 @@ def stream_head(request_id: str, *, is_chunked: bool, must_close: bool, headers:
     )
 
 
+def vendors_id(request_id: str) -> bytes:
+    """The header line in which Anthropic's clients look for a request's id."""
+    return b"Request-Id: %b\r\n" % request_id.encode()
+
+
 def chunk(data: bytes) -> bytes:
     """A piece of a chunked body; never empty, which would end it."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""

@@ -20,7 +20,6 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(default=moorage.kernel.clock.now)),
                 ('heartbeat_at', models.DateTimeField(default=moorage.kernel.clock.now)),
                 ('report', models.BigIntegerField(default=0)),
-                ('reported_until_us', models.BigIntegerField(default=0)),
             ],
             options={
                 'db_table': 'gateway_worker',
@@ -55,6 +54,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('amount', models.DecimalField(decimal_places=0, max_digits=38)),
+                ("told_until_us", models.BigIntegerField(default=0)),
                 ('allowance', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='leases', to='accounts.allowance')),
                 ('worker', models.ForeignKey(db_column='boot_id', on_delete=django.db.models.deletion.PROTECT, related_name='leases', to='accounts.gatewayworker')),
             ],

@@ -24,31 +24,33 @@ CREATE TRIGGER price_told AFTER INSERT OR UPDATE OR DELETE ON price
     FOR EACH STATEMENT EXECUTE FUNCTION notify_price_changed();
 
 -- Takes back the leases of workers that are dead: those whose journal is read to its end (shipped_boot). What such a
--- worker used and did not live to tell is what its usage events say: those that ended after its last report, and those
--- that it never settled. A lease of money waits until these are rated. Returns how many leases were taken back.
+-- worker used and did not live to tell is what its usage events say: those that ended after it last told of the lease,
+-- and those that it never settled. A lease of money waits until these are rated. Returns how many leases were taken back.
 CREATE FUNCTION reap_gateway_leases() RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     worker record;
     one record;
     spent numeric;
+    told_until timestamptz;
     reaped integer := 0;
 BEGIN
     FOR worker IN
-        SELECT g.boot_id, g.reported_until_us, to_timestamp(g.reported_until_us / 1000000.0) AS reported_until
+        SELECT g.boot_id
           FROM gateway_worker g JOIN shipped_boot b USING (boot_id)
          ORDER BY g.boot_id FOR UPDATE OF g SKIP LOCKED
     LOOP
         FOR one IN
-            SELECT e.id AS lease_id, e.amount, a.* FROM lease e JOIN allowance a ON a.id = e.allowance_id
+            SELECT e.id AS lease_id, e.amount, e.told_until_us, a.* FROM lease e JOIN allowance a ON a.id = e.allowance_id
              WHERE e.boot_id = worker.boot_id ORDER BY a.id FOR UPDATE OF a
         LOOP
+            told_until := greatest(to_timestamp(one.told_until_us / 1000000.0), to_timestamp(one.starts));
             CONTINUE WHEN one.measure = 'money' AND EXISTS (
                 SELECT FROM usage_event u JOIN unrated_usage r ON r.source_id = u.request_id AND r.unpriced_meter = ''
                  WHERE u.organization_id = one.organization_id AND u.boot_id = worker.boot_id
-                   AND u.ended_at > worker.reported_until - interval '1 day');
+                   AND u.ended_at > told_until - interval '1 day');
             SELECT CASE one.measure
                        WHEN 'requests' THEN count(*) FILTER (
-                           WHERE u.started_at > worker.reported_until - interval '2 seconds')
+                           WHERE u.started_at > told_until - interval '2 seconds')
                        WHEN 'tokens' THEN coalesce(sum(u.input_tokens + u.output_tokens), 0)
                        WHEN 'money' THEN coalesce(sum((SELECT sum(r.amount_pico) FROM rated_usage r
                                                         WHERE r.source_id = u.request_id)), 0)
@@ -56,10 +58,10 @@ BEGIN
               INTO spent
               FROM usage_event u
              WHERE u.organization_id = one.organization_id
-               AND u.ended_at > worker.reported_until - interval '1 day'
+               AND u.ended_at > told_until - interval '1 day'
                AND u.boot_id = worker.boot_id
                AND one.subject IN (u.key_id, u.deployment_id, u.organization_id)
-               AND (u.ended_at > worker.reported_until OR u.outcome = 'gateway_lost' OR one.measure = 'requests')
+               AND (u.ended_at > told_until OR u.outcome = 'gateway_lost' OR one.measure = 'requests')
                -- It was let in up to a second after it came: rather counted twice than not at all.
                AND u.started_at >= to_timestamp(one.starts) - interval '2 seconds'
                AND u.started_at < to_timestamp(least(one.ends, 253402300800));
