@@ -1,8 +1,8 @@
 """``python -m tests.faults.engine SOCKET JOURNAL``: an engine as a process of its own, to be killed.
 
-The last message is ``{"name": "…", "tokens": 40, "pace": 0.01}``: so many frames of one token each, so far apart. Before
-a frame is sent the journal says so (``request id, tokens so far, name``), so that nobody can be billed a token that was
-never made, or twice for what was asked once.
+The last message is ``{"name": "…", "tokens": 40, "pace": 0.01}``: so many frames of one token each, so far apart.
+Before a frame is sent the journal says so (``request id, tokens so far, name``), so that nobody can be billed a token
+that was never made, or twice for what was asked once.
 """
 
 import asyncio

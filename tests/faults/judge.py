@@ -94,7 +94,7 @@ def _judge_call(call: Call, event: Event | None, verdict: Verdict) -> None:
             say(f"{_short(call)} was told {call.code}")
         return
     if event is None:
-        verdict.seen[f"refused {call.status}"] += 1
+        verdict.seen[f"refused {call.status} {call.code}"] += 1
         if call.received or call.status == 200:
             say(f"{_short(call)} has no event")
         if call.status < 500:

@@ -11,6 +11,7 @@ import time
 from typing import Final, cast
 
 from moorage.gateway import errors, model_documents, once, probes, responses
+from moorage.gateway.answering import Answering
 from moorage.gateway.errors import BadRequest, BodyTooLarge, HeadTooLarge, TooSlow
 from moorage.gateway.exchange import Exchange
 from moorage.gateway.keys import digest_of
@@ -32,57 +33,37 @@ _TURNS: Final = 16
 #: How long a connection that is being closed may still take its last answer.
 _LINGER_SECONDS: Final = 2.0
 _NEVER: Final = float("inf")
-#: Paths whose official client looks for the request's id under another name.
-_ANTHROPIC: Final = "/v1/messages"
 
 _request_ids: Final = ids.Series("req")
 
 
-class ClientProtocol(asyncio.Protocol):
+class ClientProtocol(Answering):
     """States: reading a head, reading a body, busy with an answer, closing."""
 
     __slots__ = (
-        *("_body", "_buffer", "_exchange", "_grant", "_has_first_byte", "_head", "_is_advancing", "_is_busy"),
-        *("_is_chunked", "_is_closing", "_is_reading_paused", "_known", "_loop", "_missing", "_must_close", "_parts"),
-        *(
-            "_is_full",
-            "_refusal",
-            "_request_id",
-            "_settings",
-            "_stream_head",
-            "_transport",
-            "_unsent",
-            "_unsent_since",
-            "deadline",
-            "peer",
-        ),
+        *("_body", "_buffer", "_exchange", "_grant", "_has_first_byte", "_is_advancing", "_is_busy", "_is_full"),
+        *("_is_reading_paused", "_known", "_loop", "_missing", "_refusal", "_settings", "_unsent", "_unsent_since"),
+        *("deadline", "peer"),
     )
 
     def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+        super().__init__(parts)
         self._settings = parts.settings
         self._loop = asyncio.get_running_loop()
-        self._transport: asyncio.Transport | None = None
         self.peer = ""  # the client's address, empty where there is none
         self._buffer = b""
         self._known: KnownHead | None = None
-        self._head: RequestHead | None = None
         self._body: list[bytes] = []
         self._missing = 0  # bytes of the body that have not come
         self._is_advancing = False
         self._is_busy = False
         self._is_full = False  # the client does not take what was answered: nothing more is done for it until it does
-        self._is_closing = False
         self._is_reading_paused = False
-        self._must_close = False
         self._has_first_byte = False
-        self._is_chunked = True  # the answer's framing, where its length is not known
         self._unsent = 0
         self._unsent_since = 0.0
         self.deadline = _NEVER
-        self._request_id = ""
         self._grant: KeyGrant | None = None
-        self._stream_head = b""
         self._refusal: PlatformError | None = None
         self._exchange: Exchange | OnceCall | None = None
 
@@ -382,75 +363,7 @@ class ClientProtocol(asyncio.Protocol):
         if self._transport is not None:
             self._send_answer(status, content, media_type)
 
-    # -- answering (an Exchange's Client)
-
-    def begin_stream(self, headers: bytes = b"") -> None:
-        path = self._path
-        self._parts.metrics.requests[(path, 200)] += 1
-        if path.startswith(_ANTHROPIC):
-            headers += responses.vendors_id(self._request_id)
-        # Goes out with the first piece, in one write.
-        self._stream_head = responses.stream_head(
-            self._request_id, is_chunked=self._is_chunked, must_close=self._must_close, headers=headers
-        )
-
-    def send_stream(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is not None:
-            if self._stream_head:
-                head, self._stream_head = self._stream_head, b""
-                transport.write(head + (responses.chunk(data) if self._is_chunked else data))
-            else:
-                transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
-
-    def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
-        self._must_close = self._must_close or must_close
-        head, self._stream_head = self._stream_head, b""
-        self._write(head + (responses.last_chunk(data) if self._is_chunked else data))
-        self._answered()
-
-    def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:
-        self._send_answer(status, content, responses.JSON, headers)
-
-    def take_request_id(self, request_id: str) -> None:
-        self._request_id = request_id
-
-    def answer_error(self, error: PlatformError) -> None:
-        if isinstance(error, errors.AnsweredBefore | errors.StillRunning):
-            self._request_id = error.request_id
-        operation = OPERATIONS.get(self._path)
-        content = (operation.error if operation is not None else errors.body)(error, self._request_id)
-        self._send_answer(error.status_code, content, responses.JSON, errors.headers(error))
-
-    def abort(self) -> None:
-        self._is_closing = True
-        if self._transport is not None:
-            self._transport.abort()
-
-    @property
-    def _path(self) -> str:
-        return (self._head.path if self._head is not None else "") or "other"
-
-    def _send_answer(self, status: int, content: bytes, media_type: str, headers: bytes = b"") -> None:
-        path = self._path
-        self._parts.metrics.requests[(path, status)] += 1
-        if path.startswith(_ANTHROPIC):
-            headers += responses.vendors_id(self._request_id)
-        self._write(
-            responses.whole(
-                status,
-                content,
-                media_type=media_type,
-                request_id=self._request_id,
-                must_close=self._must_close,
-                headers=headers,
-            )
-        )
-        self._answered()
-
-    def _write(self, data: bytes) -> None:
-        if self._transport is not None:
-            self._transport.write(data)
+    # -- after an answer
 
     def _answered(self) -> None:
         """The answer is out: go on with what the client has sent meanwhile, or close."""
