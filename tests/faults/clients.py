@@ -53,7 +53,9 @@ class Call:
 class Load:
     """``count`` clients, each one call after the other, on a thread of their own."""
 
-    def __init__(self, *, ports: Callable[[], Sequence[int]], key: str, seed: int, count: int) -> None:
+    def __init__(
+        self, *, ports: Callable[[], Sequence[int]], key: str, seed: int, count: int, repeats: bool = True
+    ) -> None:
         self.calls: list[Call] = []
         #: Repeated calls that were given up.
         self.unanswered = 0
@@ -61,6 +63,7 @@ class Load:
         self._key = key
         self._seed = seed
         self._count = count
+        self._repeats = repeats
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
 
@@ -86,6 +89,7 @@ class Load:
         while not self._stop.is_set():
             number += 1
             call = some_call(chance)
+            call.is_repeated = call.is_repeated and self._repeats
             call.name = f"{chance.getrandbits(64):x}-{number}"
             await self._attempt(call, chance)
             deadline = time.monotonic() + REPEAT_SECONDS

@@ -62,6 +62,7 @@ class Harbour:
             "DJANGO_SETTINGS_MODULE": "moorage.config.settings",
             "MOORAGE_HOME": str(root / "home"),
             "MOORAGE_SECRET_KEY": "a key of the faults' tests",
+            "MOORAGE_GATEWAY_SECRET": "a secret of the faults' tests, sixteen and more",
             "MOORAGE_RUNTIME": "memory",
             "MOORAGE_JOURNAL_DIR": str(self.journal_dir),
             "MOORAGE_JOURNAL_SEGMENT_BYTES": "200000",

@@ -361,3 +361,16 @@ def test_a_database_that_is_silent_is_told_as_such() -> None:
     house.admission.retry()
 
     assert isinstance(asker.error, LimitsUnavailable)
+
+
+def test_whoever_used_this_minute_finds_a_lease_of_the_next() -> None:
+    house = House(key=Limits(requests_per_minute=100, tokens_per_minute=10_000))
+    house.take()
+    house.exchange()
+    house.clock.now += MINUTE_LEFT - 2
+    house.take()
+
+    house.exchange()
+    house.clock.now += 2.5
+
+    assert house.take().hold is not None

@@ -20,6 +20,13 @@ class Nobody:
         return lambda *_: None
 
 
+def call_of(parts: Any, route: Any) -> EngineCall:
+    """A call of a request for ``route`` that was admitted."""
+    call = EngineCall(parts, Nobody())  # type: ignore[arg-type]
+    call.activity = parts.activity.arrived(route.id, 0)
+    return call
+
+
 @pytest.fixture
 def parts() -> Any:
     clock = types.SimpleNamespace(time=lambda: 100.0)
@@ -35,14 +42,14 @@ def parts() -> Any:
 
 def test_a_place_is_given_to_the_next_the_moment_it_is_free(parts: Any) -> None:
     route = route_of(slots=1)
-    call = EngineCall(parts, Nobody())  # type: ignore[arg-type]
+    call = call_of(parts, route)
     assert call.choose(route, b"", 100)
     served: list[str] = []
 
     class Waiting(Call):
         def released(self, route: Any) -> None:
             served.append(self.key)
-            assert EngineCall(parts, Nobody()).choose(route, b"", 100)  # type: ignore[arg-type]
+            assert call_of(parts, route).choose(route, b"", 100)
 
     for key in ("first", "second"):
         parts.holding.add(Waiting(key=key, came_at=0.0), route, organization_id="org_alice", key_id=key, tokens=1)
@@ -61,7 +68,7 @@ def test_the_breaker_hears_how_it_went(parts: Any, is_good: bool | None, failure
     route = route_of(slots=1)
 
     for _ in range(5):
-        call = EngineCall(parts, Nobody())  # type: ignore[arg-type]
+        call = call_of(parts, route)
         call.choose(route, b"", 100)
         call.is_good = is_good
         call.drop()

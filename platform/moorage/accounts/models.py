@@ -305,7 +305,7 @@ class Lease(models.Model):
     worker = models.ForeignKey(GatewayWorker, on_delete=models.PROTECT, related_name="leases", db_column="boot_id")
     allowance = models.ForeignKey(Allowance, on_delete=models.CASCADE, related_name="leases")
     amount = models.DecimalField(max_digits=38, decimal_places=0)
-    #: Everything of it that was settled until then (the worker's clock, Unix microseconds) is in the allowance's ``used``.
+    #: What was settled of it until then (the worker's clock, Unix microseconds) is in the allowance's ``used``.
     told_until_us = models.BigIntegerField(default=0)
 
     class Meta:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime as dt
-import time
 
 
 @dataclasses.dataclass(slots=True)
@@ -27,6 +26,28 @@ class RouteActivity:
         """Whether anything is going on."""
         return bool(self.in_flight or self.waiting)
 
+    def waits(self, step: int) -> None:
+        """One more (1) or one less (-1) is held."""
+        self.waiting += step
+        self.is_changed = True
+
+    def began(self, replica_id: str) -> None:
+        """A request was given to a replica."""
+        self.in_flight += 1
+        self.replicas[replica_id] = self.replicas.get(replica_id, 0) + 1
+        self.is_changed = True
+
+    def ended(self, replica_id: str) -> bool:
+        """A replica is done with a request. True for its last one, which is worth telling at once: a drain may wait."""
+        self.in_flight -= 1
+        self.is_changed = True
+        left = self.replicas[replica_id] - 1
+        if left:
+            self.replicas[replica_id] = left
+            return False
+        del self.replicas[replica_id]
+        return True
+
 
 class Activity:
     """All routes that had a request since the start, and which of them are to be reported."""
@@ -35,43 +56,14 @@ class Activity:
         self._routes: dict[str, RouteActivity] = {}
         self.is_urgent = False
 
-    def of(self, route_id: str) -> RouteActivity:
-        """The numbers of one route, to be changed through the verbs here."""
-        found = self._routes.get(route_id)
-        if found is None:
-            found = self._routes[route_id] = RouteActivity()
-        return found
-
-    def arrived(self, route_id: str) -> None:
-        """A request for the route was admitted."""
-        route = self.of(route_id)
-        route.last_request_us = time.time_ns() // 1000
+    def arrived(self, route_id: str, at_us: int) -> RouteActivity:
+        """A request for the route was admitted at ``at_us`` (Unix microseconds). Returns the route's numbers."""
+        route = self._routes.get(route_id)
+        if route is None:
+            route = self._routes[route_id] = RouteActivity()
+        route.last_request_us = at_us
         route.is_changed = True
-
-    def waits(self, route_id: str, step: int) -> None:
-        """One more (1) or one less (-1) is held."""
-        route = self.of(route_id)
-        route.waiting += step
-        route.is_changed = True
-
-    def began(self, route_id: str, replica_id: str) -> None:
-        """A request was given to a replica."""
-        route = self.of(route_id)
-        route.in_flight += 1
-        route.replicas[replica_id] = route.replicas.get(replica_id, 0) + 1
-        route.is_changed = True
-
-    def ended(self, route_id: str, replica_id: str) -> None:
-        """A replica is done with a request. The last one is worth telling at once: a drain may wait for it."""
-        route = self.of(route_id)
-        route.in_flight -= 1
-        left = route.replicas.get(replica_id, 1) - 1
-        if left:
-            route.replicas[replica_id] = left
-        else:
-            route.replicas.pop(replica_id, None)
-            self.is_urgent = True
-        route.is_changed = True
+        return route
 
     def due(self) -> list[tuple[str, RouteActivity]]:
         """What has changed since it was last reported, and what is busy: a busy row that is not renewed is stale."""

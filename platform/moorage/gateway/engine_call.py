@@ -7,6 +7,7 @@ connection that the engine closed before it said a byte (once, on a new connecti
 import asyncio
 from typing import Protocol
 
+from moorage.gateway.activity import RouteActivity
 from moorage.gateway.parts import Parts
 from moorage.gateway.pool import Replica
 from moorage.gateway.upstream_protocol import UpstreamConnection
@@ -38,29 +39,28 @@ class Answered(Protocol):
 class EngineCall:
     """``choose`` a replica, ``send`` the request; ``drop`` at any time. A Receiver for the connection."""
 
-    __slots__ = (
-        *("_caller", "_connecting", "_connection", "_is_fresh", "_loop", "_parts", "_replica", "_request", "_route"),
-        *("_status", "_tokens", "_tried", "heard_at", "is_good", "replica_id"),
-    )
+    # What is the same for all of them at first is the class's: see Exchange.
+    replica_id = ""
+    #: What the replica's breaker will be told: it answered, it failed; None: it could not show.
+    is_good: bool | None = None
+    #: The loop's time when the engine was last heard, or spoken to.
+    heard_at = 0.0
+    _route: Route | None = None
+    _request = b""
+    _tokens = 0
+    _status = 0
+    _tried: frozenset[str] = frozenset()
+    _replica: Replica | None = None
+    _connection: UpstreamConnection | None = None
+    _connecting: "asyncio.Task[None] | None" = None
+    _is_fresh = False
 
     def __init__(self, parts: Parts, caller: Answered) -> None:
         self._parts = parts
         self._caller: Answered | None = caller  # None: the call was dropped
         self._loop = parts.loop
-        self._route: Route | None = None
-        self._request = b""
-        self._tokens = 0
-        self._status = 0
-        self._tried: frozenset[str] = frozenset()
-        self._replica: Replica | None = None
-        self._connection: UpstreamConnection | None = None
-        self._connecting: asyncio.Task[None] | None = None
-        self._is_fresh = False
-        self.replica_id = ""
-        #: What the replica's breaker will be told: it answered, it failed; None: it could not show.
-        self.is_good: bool | None = None
-        #: The loop's time when the engine was last heard, or spoken to.
-        self.heard_at = 0.0
+        #: Of the route; the exchange sets it when it is admitted.
+        self.activity: RouteActivity
 
     @property
     def is_waiting(self) -> bool:
@@ -76,7 +76,7 @@ class EngineCall:
         self._tokens = tokens
         replica.take(tokens)
         self._parts.metrics.in_flight += 1
-        self._parts.activity.began(route.id, replica.id)
+        self.activity.began(replica.id)
         return True
 
     def send(self, request: bytes) -> None:
@@ -161,7 +161,8 @@ class EngineCall:
             else:
                 replica.breaker.failed(self._loop.time())
             self._parts.metrics.in_flight -= 1
-            self._parts.activity.ended(route_id, replica.id)
+            if self.activity.ended(replica.id):
+                self._parts.activity.is_urgent = True
             self._parts.holding.freed(route_id)
 
     # -- the connection's Receiver

@@ -9,6 +9,8 @@ import math
 import time
 from typing import Final
 
+from msgspec.structs import replace
+
 from moorage.gateway import cache_salt, errors
 from moorage.gateway.admission import FREE_HOLD, Hold
 from moorage.gateway.client import Client
@@ -38,12 +40,30 @@ _TOO_LARGE: Final = EngineFailed("The model's answer is larger than can be passe
 class Exchange:
     """Owned by its client connection. A Waiter while held, an Asker for its hold, the caller of its EngineCall."""
 
-    __slots__ = (
-        *("_body", "_call", "_client", "_comment_at", "_content", "_content_size", "_done_at", "_ends_at", "_filter"),
-        *("_first_token_us", "_grant", "_has_begun", "_has_woken", "_held_at", "_held_us", "_hold", "_is_over"),
-        *("_loop", "_operation", "_parts", "_pieces", "_route", "_size", "_stalled_at", "_started_us", "_status"),
-        *("_tokens", "_wait_seconds", "event", "expires_at", "hold_until", "key_id", "request_id", "traceparent"),
-    )
+    # Most requests never touch these: what is the same for all of them at first is the class's, and costs them nothing.
+    hold_until = 0.0
+    #: The client's span, where traces are taken.
+    traceparent = b""
+    #: How it was settled, once it is.
+    event: UsageEvent | None = None
+    #: The event as the journal's open has it.
+    _draft: UsageEvent | None = None
+    _tokens = 1
+    _hold: Hold = FREE_HOLD
+    _held_at: float | None = None
+    _held_us = 0
+    _comment_at = 0.0
+    _is_over = False  # it is settled
+    _status = 0
+    _pieces: list[bytes] | None = None
+    _size = 0
+    _filter: StreamFilter | None = None
+    _has_begun = False  # the client has a head
+    _first_token_us: int | None = None
+    _done_at: float | None = None
+    _stalled_at: float | None = None
+    _ends_at = 0.0
+    _has_woken = False
 
     def __init__(
         self,
@@ -60,9 +80,9 @@ class Exchange:
         self.request_id = request_id
         self.key_id = grant.id
         self.expires_at = grant.expires_at
-        self.hold_until = 0.0
         self._grant = grant
         self._parts = parts
+        self._loop = parts.loop
         self._client = client
         self._operation = operation
         self._body = body
@@ -70,26 +90,8 @@ class Exchange:
         self._wait_seconds = wait_seconds
         self._content_size = content_size
         self._content = b""
-        self._tokens = 1
-        self._loop = parts.loop
         self._started_us = time.time_ns() // 1000
-        self._hold: Hold = FREE_HOLD
-        self._held_at: float | None = None
-        self._held_us = 0
-        self._comment_at = 0.0
-        self._is_over = False  # it is settled
         self._call = EngineCall(parts, self)
-        self._status = 0
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._filter: StreamFilter | None = None
-        self._has_begun = False  # the client has a head
-        self._first_token_us: int | None = None
-        self._done_at: float | None = None
-        self._stalled_at: float | None = None
-        self._ends_at, self._has_woken = 0.0, False
-        self.traceparent = b""  # the client's span, where traces are taken
-        self.event: UsageEvent | None = None  # how it was settled, once it is
 
     # -- before the engine
 
@@ -102,7 +104,7 @@ class Exchange:
         most_in, most_out = self._operation.worst(body, route, self._content_size)
         hold = parts.admission.take(self, self._grant, route, input_tokens=most_in, output_tokens=most_out)
         parts.live.add(self)
-        parts.activity.arrived(route.id)
+        self._call.activity = parts.activity.arrived(route.id, self._started_us)
         if hold is not None:
             self.admitted(hold)
 
@@ -151,7 +153,7 @@ class Exchange:
             self._end(full, "refused")
             return
         self._parts.metrics.held += 1
-        self._parts.activity.waits(self._route.id, 1)
+        self._call.activity.waits(1)
 
     def still_waiting(self, now: float) -> None:
         """Holding says that time passes: a stream gets its head and a comment, so that nobody's proxy hangs up."""
@@ -185,13 +187,14 @@ class Exchange:
             self._held_us = int((self._loop.time() - self._held_at) * 1_000_000)
             self._held_at = None
             self._parts.metrics.held -= 1
-            self._parts.activity.waits(self._route.id, -1)
+            self._call.activity.waits(-1)
 
     def _dispatch(self) -> None:
         if not self._call.choose(self._route, self._content, self._tokens):
             self._no_place()
             return
-        self._parts.journal.open(self._event("gateway_lost", 0, NOTHING, 0), self._opened)
+        self._draft = self._event()
+        self._parts.journal.open(self._draft, self._opened)
 
     def _no_place(self) -> None:
         parts, route, now = self._parts, self._route, self._loop.time()
@@ -237,6 +240,8 @@ class Exchange:
             self._size += len(data)
             if self._size > self._parts.settings.max_answer_bytes:
                 self._engine_failed(_TOO_LARGE)
+            elif self._pieces is None:
+                self._pieces = [data]
             else:
                 self._pieces.append(data)
             return
@@ -262,7 +267,7 @@ class Exchange:
         if self._filter is not None:
             self._settle("completed", 200, self._filter.meter.settle())
             return
-        self.answer_whole(self._status, b"".join(self._pieces))
+        self.answer_whole(self._status, b"".join(self._pieces or ()))
 
     def answer_whole(self, status: int, content: bytes) -> None:
         """The engine's answer, in one piece."""
@@ -275,7 +280,6 @@ class Exchange:
             was_refused = isinstance(error, errors.EngineRefused | errors.EngineBusy)
             self._end(error, "refused" if was_refused else "engine_failed")
             return
-        self._first_token_us = time.time_ns() // 1000
         self._settle("completed", 200, answer.settled, None, answer.content)
 
     def answer_lost(self) -> None:
@@ -373,6 +377,9 @@ class Exchange:
     ) -> None:
         """The one usage event of this request; the client's last bytes go out when it is on disk."""
         assert not self._is_over
+        ended_us = time.time_ns() // 1000
+        if content is not None:
+            self._first_token_us = ended_us
         if outcome == "completed":
             self._parts.pool.learn(self._route.id, settled.output_tokens)
         elif outcome == "engine_failed":
@@ -380,11 +387,25 @@ class Exchange:
         self._clean_up(settled)
         if self._filter is not None:
             self._parts.metrics.malformed_frames += self._filter.malformed
-        event = self.event = self._event(outcome, status, settled, time.time_ns() // 1000)
-        self._parts.metrics.observe(event)
-        self._parts.access_log.settled(event)
-        if self._parts.traces is not None:
-            self._parts.traces.tell(event, self.traceparent, has_woken=self._has_woken)
+        parts = self._parts
+        event = self.event = replace(
+            self._draft or self._event(),
+            replica_id=self._call.replica_id,
+            outcome=outcome,
+            status=status,
+            input_tokens=settled.input_tokens,
+            cached_tokens=settled.cached_tokens,
+            output_tokens=settled.output_tokens,
+            source=settled.source,
+            first_token_at_us=self._first_token_us,
+            ended_at_us=ended_us,
+            held_us=self._held_us,
+            is_disputed=settled.is_disputed,
+        )
+        parts.metrics.observe(event)
+        parts.access_log.settled(event)
+        if parts.traces is not None:
+            parts.traces.tell(event, self.traceparent, has_woken=self._has_woken)
 
         def finish(_is_durable: bool) -> None:
             if error is None and content is not None:
@@ -397,7 +418,7 @@ class Exchange:
             else:
                 self._client.answer_error(error)
 
-        self._parts.journal.close(event, None if outcome == "client_gone" else finish)
+        parts.journal.close(event, None if outcome == "client_gone" else finish)
 
     def _finish_stream(self, data: bytes, *, must_close: bool) -> None:
         if not self._has_begun:
@@ -433,28 +454,9 @@ class Exchange:
             )
         self._call.drop()
 
-    def _event(self, outcome: Outcome, status: int, settled: Settled, ended_at_us: int) -> UsageEvent:
-        route = self._route
-        return UsageEvent(
-            request_id=self.request_id,
-            organization_id=route.organization_id,
-            deployment_id=route.deployment_id,
-            revision_id=route.revision_id,
-            replica_id=self._call.replica_id,
-            key_id=self.key_id,
-            model_key=route.model_key,
-            served_name=route.served_name,
-            path=self._operation.path,
-            is_stream=self._body.is_stream,
-            outcome=outcome,
-            status=status,
-            input_tokens=settled.input_tokens,
-            cached_tokens=settled.cached_tokens,
-            output_tokens=settled.output_tokens,
-            source=settled.source,
-            started_at_us=self._started_us,
-            first_token_at_us=self._first_token_us,
-            ended_at_us=ended_at_us,
-            held_us=self._held_us,
-            is_disputed=settled.is_disputed,
+    def _event(self) -> UsageEvent:
+        """The event as it stands before the engine hears of the request."""
+        template = self._parts.templates.of(self._route, self.key_id, self._operation.path, self._body.is_stream)
+        return replace(
+            template, request_id=self.request_id, replica_id=self._call.replica_id, started_at_us=self._started_us
         )

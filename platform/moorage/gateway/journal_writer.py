@@ -33,8 +33,9 @@ _STREAMS_PER_RECORD: Final = 2000
 Then = Callable[[bool], None]
 
 
-#: Kind, request id, the record, and who waits for it. A plain tuple: two are made for each request.
-_Entry = tuple[int, str, bytes, Then | None]
+#: Request id, the record, and who waits for it. Plain tuples: two are made for each request.
+_Open = tuple[str, bytes, Then]
+_Close = tuple[str, bytes, Then | None]
 
 
 class _SyncJob:
@@ -70,9 +71,11 @@ class JournalWriter:
         self._segment: Segment | None = None
         self._number = 0
         self._live: dict[str, bytes] = {}  # the open records of requests whose close is not written
-        self._pending: list[_Entry] = []  # not written
-        self._written: list[_Entry] = []  # closes that the next sync covers
-        self._syncing: list[_Entry] = []  # closes that the sync in flight covers
+        self._pending: list[bytes] = []  # records that are not written, in their order
+        self._opens: list[_Open] = []  # those of them that are opens
+        self._closes: list[_Close] = []  # those of them that are closes
+        self._written: list[_Close] = []  # that the next sync covers
+        self._syncing: list[_Close] = []  # that the sync in flight covers
         self._stale: list[Segment] = []  # full segments that still need their last sync
         self._is_new_segment = False
         self._is_sync_in_flight = False
@@ -103,10 +106,10 @@ class JournalWriter:
     @property
     def unsynced(self) -> tuple[int, float]:
         """Bytes that are not on disk yet, and since when (seconds) the oldest of them waits, at least."""
-        waiting = [*self._pending, *self._written, *self._syncing]
+        waiting = [*self._pending, *(content for _, content, _ in (*self._written, *self._syncing))]
         if not waiting:
             return 0, 0.0
-        return sum(len(content) for _, _, content, _ in waiting), self._loop.time() - self._sync_began
+        return sum(map(len, waiting)), self._loop.time() - self._sync_began
 
     def admit(self) -> bool:
         """Whether one more billable request may start: its open and its close have a place."""
@@ -119,18 +122,22 @@ class JournalWriter:
 
     def open(self, event: UsageEvent, then: Then) -> None:
         """Record that a request is about to be sent; ``then`` comes when the record is written, before any sync."""
-        self._append((journal.OPEN, event.request_id, journal.encode_open(event), then))
+        content = journal.encode_open(event)
+        self._opens.append((event.request_id, content, then))
+        self._append(content)
 
     def close(self, event: UsageEvent, then: Then | None = None) -> None:
         """Record how a request ended; ``then`` comes when the record is durable, however long that takes."""
-        self._append((journal.CLOSE, event.request_id, journal.encode_close(event), then))
+        content = journal.encode_close(event)
+        self._closes.append((event.request_id, content, then))
+        self._append(content)
 
     def checkpoint(self, content: bytes) -> None:
         """Write ``content``, records of how far live streams are. Skipped when the space is promised to closes."""
         if self._segment is not None and self._is_healthy:
             if len(content) + len(self._live) * _RESERVE > self._segment.free and not self._try_segment():
                 return
-            self._append((journal.CHECKPOINT, "", content, None))
+            self._append(content)
 
     def tick(self) -> None:
         """Try again what failed; call it about once a second."""
@@ -152,8 +159,8 @@ class JournalWriter:
 
     # -- writing
 
-    def _append(self, entry: _Entry) -> None:
-        self._pending.append(entry)
+    def _append(self, content: bytes) -> None:
+        self._pending.append(content)
         if not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
@@ -162,37 +169,38 @@ class JournalWriter:
         self._is_flush_due = False
         if not self._pending:
             return
-        entries, self._pending = self._pending, []
-        content = b"".join([content for _, _, content, _ in entries])
+        content = b"".join(self._pending)
+        opens, closes = self._opens, self._closes
+        self._pending, self._opens, self._closes = [], [], []
         try:
             if self._segment is None or self._segment.free < len(content):
                 self._next_segment(owed=len(content))
             assert self._segment is not None
             self._segment.write(content)
         except OSError:
-            self._fail_writing(entries)
+            self._fail_writing(opens, closes)
             return
-        opened: list[Then] = []
-        for entry in entries:
-            kind, request_id, record, then = entry
-            if kind == journal.OPEN:
-                self._live[request_id] = record
-                if then is not None:
-                    opened.append(then)
-            elif kind == journal.CLOSE:
-                self._live.pop(request_id, None)
-                self._written.append(entry)
+        live = self._live
+        for request_id, record, _ in opens:
+            live[request_id] = record
+        for request_id, _, _ in closes:
+            live.pop(request_id, None)
+        self._written += closes
         self._start_sync()
-        for then in opened:
+        for _, _, then in opens:
             then(True)
 
-    def _fail_writing(self, entries: list[_Entry]) -> None:
+    def _fail_writing(self, opens: list[_Open], closes: list[_Close]) -> None:
         self._abandon_segment()
         # A close is owed until it is written; an open that cannot be written is a request that does not start.
-        self._pending = [entry for entry in entries if entry[0] == journal.CLOSE] + self._pending
-        for kind, _, _, then in entries:
-            if kind == journal.OPEN and then is not None:
-                then(False)
+        self._owe(closes)
+        for _, _, then in opens:
+            then(False)
+
+    def _owe(self, closes: list[_Close]) -> None:
+        """Write these first, when something can be written."""
+        self._closes = closes + self._closes
+        self._pending = [content for _, content, _ in closes] + self._pending
 
     def _try_segment(self) -> bool:
         """A new segment if one can be had, at most one try a second. Returns whether there is one."""
@@ -200,7 +208,7 @@ class JournalWriter:
         if now < self._next_attempt:
             return False
         try:
-            self._next_segment(owed=sum(len(content) for _, _, content, _ in self._pending))
+            self._next_segment(owed=sum(map(len, self._pending)))
         except OSError:
             self._next_attempt = now + _RETRY_SECONDS
             self._metrics.failures += 1
@@ -278,17 +286,17 @@ class JournalWriter:
         self._metrics.syncs += 1
         self._metrics.sync_seconds += seconds
         self._usual_seconds = seconds if self._usual_seconds > 1 else 0.9 * self._usual_seconds + 0.1 * seconds
-        entries, self._syncing = self._syncing, []
+        closes, self._syncing = self._syncing, []
         if failure is not None:
             # After a failed sync nobody knows what the file holds: everything unconfirmed is written again elsewhere.
             # The same close twice is one usage event, because its request id is the key.
-            self._pending = entries + self._written + self._pending
+            self._owe(closes + self._written)
             self._written = []
             self._abandon_segment()
             return
         self._is_healthy = True
         self._start_sync()
-        for _, _, _, then in entries:
+        for _, _, then in closes:
             if then is not None:
                 then(True)
 

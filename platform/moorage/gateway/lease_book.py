@@ -26,6 +26,8 @@ _ROWS_AT_ONCE: Final = 400
 #: lease that has enough needs none of it.
 _TELL_SECONDS: Final = (0.5, 5.0)
 _KEYS_A_SECOND: Final = 200
+#: How long before a minute ends the leases of the next one are fetched for whoever is using this one.
+_AHEAD_SECONDS: Final = 3.0
 #: A wallet's size is the database's to say.
 _UNKNOWN: Final = 2**127
 
@@ -208,10 +210,21 @@ class LeaseBook:
             gate.is_dirty = False
             for lease in gate.leases:
                 lease.used_at = now
+                if lease.window is Window.MINUTE and now < lease.ends <= now + _AHEAD_SECONDS:
+                    self._fetch_next(lease)
                 if lease.is_worth_telling(now, patience):
                     self.tell_soon(lease)
                 elif lease.unreported and not gate.is_dirty:
                     self.note(gate)
+
+    def _fetch_next(self, lease: Lease) -> None:
+        """Whoever used this minute is likely to use the next: its first request should find a lease."""
+        coming = self._lease(
+            lease.subject, lease.measure, lease.window, lease.capacity, lease.organization_id, lease.ends
+        )
+        if not coming.told_at:
+            coming.kept, coming.floor = lease.kept, lease.floor
+            self.tell_soon(coming)
 
     def _look_for_idle(self, now: float) -> None:
         if not self._sweep:

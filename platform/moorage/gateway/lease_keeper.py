@@ -1,8 +1,9 @@
 """The conversation with PostgreSQL about leases: one statement for many at once, on a connection of its own.
 
-Twice a second what was used is told and what lies idle goes back; at once when somebody waits. A statement whose answer
-was lost is said again with its number, which the database takes once. While the database is away the leases that are
-held go on being used, and when they are used up nothing that they count is started.
+What was used is told after half a second, or after up to five where thousands of keys are in use; what lies idle goes
+back; at once when somebody waits. A statement whose answer was lost is said again with its number, which the database
+takes once. While the database is away the leases that are held go on being used, and when they are used up nothing
+that they count is started.
 """
 
 import asyncio
@@ -27,7 +28,11 @@ _ANSWER_SECONDS: Final = 3.0
 _BACKOFF_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _CALL: Final = "SELECT gateway_lease(%s, %s, %s, %s)::text"
 #: Any worker does it for all: leases of workers that died are taken back, and windows that have ended are forgotten.
-_MAINTENANCE: Final = (("SELECT reap_gateway_leases()", 3.0), ("SELECT sweep_allowances()", 60.0))
+_IS_ANY_DEAD: Final = "SELECT EXISTS (SELECT FROM gateway_worker JOIN shipped_boot USING (boot_id))"
+_REAP: Final = "SELECT reap_gateway_leases()"
+_SWEEP: Final = "SELECT sweep_allowances()"
+_REAP_SECONDS: Final = 3.0
+_SWEEP_SECONDS: Final = 60.0
 _LEAVE: Final = "SELECT gateway_leave(%s)"
 
 
@@ -52,7 +57,8 @@ class LeaseKeeper:
         #: What was said and not answered: the same words have to be said again before others.
         self._unheard: tuple[Report, str, int] | None = None
         self._number = 0
-        self._maintained_at: dict[LiteralString, float] = {}
+        self._reap_at = self._sweep_at = 0.0
+        self._housework: asyncio.Task[None] | None = None
         admission.ring = self._bell.set
 
     async def run(self) -> None:
@@ -81,12 +87,28 @@ class LeaseKeeper:
                 await asyncio.sleep(0.05)
 
     async def _maintain(self, connection: psycopg.AsyncConnection) -> None:
-        if self._admission.waits:
+        now = self._loop.time()
+        if self._housework is not None and not self._housework.done():
             return
-        for statement, seconds in _MAINTENANCE:
-            if self._loop.time() >= self._maintained_at.get(statement, 0.0) + seconds:
-                self._maintained_at[statement] = self._loop.time()
+        statement: LiteralString | None = None
+        if now >= self._reap_at:
+            self._reap_at = now + _REAP_SECONDS
+            cursor = await connection.execute(_IS_ANY_DEAD)
+            row = await cursor.fetchone()
+            statement = _REAP if row is not None and row[0] else None
+        if statement is None and now >= self._sweep_at:
+            self._sweep_at = now + _SWEEP_SECONDS
+            statement = _SWEEP
+        if statement is not None:
+            self._housework = self._loop.create_task(self._do(statement), name="lease housework")
+
+    async def _do(self, statement: LiteralString) -> None:
+        """On a connection of its own: it may take a while, and requests may wait for a lease meanwhile."""
+        try:
+            async with connect(self._database_url) as connection:
                 await connection.execute(statement)
+        except (psycopg.Error, OSError) as error:
+            self._log.write("lease_housework_failed", error=type(error).__name__)
 
     async def _pause(self) -> None:
         """Until there is something to say."""
@@ -123,8 +145,10 @@ class LeaseKeeper:
         return report.is_cut
 
     async def leave(self) -> None:
-        """Tell what was used and give everything back; the worker ends. Raises psycopg.Error or OSError, and then the
-        worker's leases are taken from it later."""
+        """Tell what was used and give everything back: the worker ends, and ``run`` was cancelled.
+
+        Raises psycopg.Error or OSError; then the leases are taken back when its journal has been read.
+        """
         async with connect(self._database_url) as connection:
             if self._unheard is not None:
                 await self._say(connection)

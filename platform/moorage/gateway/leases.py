@@ -17,6 +17,10 @@ from moorage.wire.limits import Measure
 
 #: A lease that nobody used for so long goes back.
 IDLE_SECONDS: Final = 5.0
+#: For so many requests at once a lease is kept, where there is enough for it.
+_AT_HAND: Final = 16
+#: A lease that runs low is spoken of so often at most.
+_LOW_SECONDS: Final = 0.25
 #: How often one worker asks the others for the same allowance.
 _CALL_SECONDS: Final = 0.05
 
@@ -47,6 +51,7 @@ class Lease:
         "capacity",
         "ends",
         "exhausted_until",
+        "floor",
         "free",
         "is_due",
         "is_forgotten",
@@ -94,6 +99,8 @@ class Lease:
         self.others = 0
         #: What is kept at hand: it grows with what is used, and is forgotten with the lease.
         self.kept = kept
+        #: As much as a few requests may use at most.
+        self.floor = 0
         self.used_at = 0.0
         self.told_at = 0.0
         self.answered_at = 0.0
@@ -154,9 +161,10 @@ class Lease:
         is_short = self.least > self.free - given
         if is_short:
             self.used_at = now
-            self.kept = min(max(2 * self.kept, 2 * self.least), self.capacity)
+            self.floor = min(max(self.floor, _AT_HAND * self.least), self.capacity)
+            self.kept = min(max(2 * self.kept, self.floor), self.capacity)
         else:
-            demand = 2 * spent + self.held // 2
+            demand = max(2 * spent + self.held // 2, self.floor)
             self.kept = demand if demand > self.kept else self.kept - self.kept // 8
         if self.measure is Measure.REQUESTS:
             self.amount = self.free
@@ -215,7 +223,8 @@ class Lease:
 
     def is_worth_telling(self, now: float, patience: float) -> bool:
         """Whether it is running low, or was not spoken of for ``patience`` seconds."""
-        return 2 * self.free < self.kept or now >= self.told_at + patience
+        is_low = 2 * self.free < self.kept and now >= self.told_at + _LOW_SECONDS
+        return is_low or now >= self.told_at + patience
 
     def is_idle(self, now: float) -> bool:
         """Whether it is worth giving back: its window has ended, or nobody has used it for long."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
 from moorage.gateway.admission import Admission
+from moorage.gateway.event_templates import EventTemplates
 from moorage.gateway.holding import Holding
 from moorage.gateway.host_names import HostNames
 from moorage.gateway.idempotency import Idempotency
@@ -43,6 +44,7 @@ class Parts:
     traces: Traces | None = None
     #: None: plain HTTP is spoken.
     certificate: Certificate | None = None
+    templates: EventTemplates = dataclasses.field(default_factory=EventTemplates)
     keys: Keyring = dataclasses.field(default_factory=Keyring)
     routes: RouteTable = dataclasses.field(default_factory=RouteTable)
     connections: "set[ClientProtocol]" = dataclasses.field(default_factory=set)

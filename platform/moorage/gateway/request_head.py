@@ -251,7 +251,7 @@ class RequestHead:
 class KnownHead:
     """A head that was read and found good, and the bytes around its length, by which it is known again."""
 
-    __slots__ = ("_after", "_before", "_longest", "digest", "head")
+    __slots__ = ("_after", "_before", "_longest", "_reach", "_start", "_tail", "digest", "head")
 
     def __init__(self, head: RequestHead, before: bytes, after: bytes, *, longest: int) -> None:
         self.head = head
@@ -260,6 +260,8 @@ class KnownHead:
         self._before = before
         self._after = after
         self._longest = longest
+        self._start, self._tail = len(before), len(after)
+        self._reach = 16 + self._tail
 
     @classmethod
     def of(cls, head: RequestHead, content: bytes, *, longest_body: int) -> "KnownHead | None":
@@ -273,13 +275,11 @@ class KnownHead:
         """The end of this head at the start of ``data``, with ``head.content_length`` set; 0 when it is another."""
         if not data.startswith(self._before):
             return 0
-        start = len(self._before)
-        end = data.find(self._after, start, start + 16 + len(self._after))
-        if end <= start:
-            return 0
+        start = self._start
+        end = data.find(self._after, start, start + self._reach)
         digits = data[start:end]
         # A tidier way of writing the number would be another head.
-        if not digits.isdigit() or (length := int(digits)) > self._longest or length == 0:
+        if end <= start or not digits.isdigit() or not 0 < (length := int(digits)) <= self._longest:
             return 0
         self.head.content_length = length
-        return end + len(self._after)
+        return end + self._tail

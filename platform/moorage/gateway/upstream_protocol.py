@@ -41,6 +41,9 @@ class _KnownAnswer:
     before: bytes
     after: bytes
     status: int
+    start: int  #: where the length begins
+    tail: int  #: bytes behind it
+    reach: int  #: how far behind ``start`` the head may end
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -158,11 +161,11 @@ class UpstreamConnection(asyncio.Protocol):
         known = self._known
         if known is None or not data.startswith(known.before):
             return False
-        start = len(known.before)
-        end = data.find(known.after, start, start + 16 + len(known.after))
+        start = known.start
+        end = data.find(known.after, start, start + known.reach)
         if end <= start or not (digits := data[start:end]).isdigit():
             return False
-        begin = end + len(known.after)
+        begin = end + known.tail
         if len(data) - begin != int(digits):
             return False
         self._receiver = None
@@ -174,8 +177,14 @@ class UpstreamConnection(asyncio.Protocol):
         place = _LENGTH.search(data)
         end = data.find(b"\r\n\r\n") + 4
         if self._is_kept_alive and not self._is_broken and place is not None and place.end() <= end:
+            tail = end - place.end(1)
             self._known = _KnownAnswer(
-                before=data[: place.start(1)], after=data[place.end(1) : end], status=self._parser.get_status_code()
+                before=data[: place.start(1)],
+                after=data[place.end(1) : end],
+                status=self._parser.get_status_code(),
+                start=place.start(1),
+                tail=tail,
+                reach=16 + tail,
             )
 
     def _begin(self, receiver: Receiver, size: int) -> bool:

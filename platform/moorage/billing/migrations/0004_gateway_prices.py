@@ -28,49 +28,60 @@ CREATE TRIGGER price_told AFTER INSERT OR UPDATE OR DELETE ON price
 -- and those that it never settled. A lease of money waits until these are rated. Returns how many leases were taken back.
 CREATE FUNCTION reap_gateway_leases() RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
-    worker record;
-    one record;
-    spent numeric;
-    told_until timestamptz;
+    dead text;
+    taken integer;
     reaped integer := 0;
 BEGIN
-    FOR worker IN
-        SELECT g.boot_id
-          FROM gateway_worker g JOIN shipped_boot b USING (boot_id)
+    FOR dead IN
+        SELECT g.boot_id FROM gateway_worker g JOIN shipped_boot b USING (boot_id)
          ORDER BY g.boot_id FOR UPDATE OF g SKIP LOCKED
     LOOP
-        FOR one IN
-            SELECT e.id AS lease_id, e.amount, e.told_until_us, a.* FROM lease e JOIN allowance a ON a.id = e.allowance_id
-             WHERE e.boot_id = worker.boot_id ORDER BY a.id FOR UPDATE OF a
-        LOOP
-            told_until := greatest(to_timestamp(one.told_until_us / 1000000.0), to_timestamp(one.starts));
-            CONTINUE WHEN one.measure = 'money' AND EXISTS (
-                SELECT FROM usage_event u JOIN unrated_usage r ON r.source_id = u.request_id AND r.unpriced_meter = ''
-                 WHERE u.organization_id = one.organization_id AND u.boot_id = worker.boot_id
-                   AND u.ended_at > told_until - interval '1 day');
-            SELECT CASE one.measure
-                       WHEN 'requests' THEN count(*) FILTER (
-                           WHERE u.started_at > told_until - interval '2 seconds')
-                       WHEN 'tokens' THEN coalesce(sum(u.input_tokens + u.output_tokens), 0)
-                       WHEN 'money' THEN coalesce(sum((SELECT sum(r.amount_pico) FROM rated_usage r
-                                                        WHERE r.source_id = u.request_id)), 0)
-                       ELSE 0 END
-              INTO spent
+        DELETE FROM lease WHERE boot_id = dead AND amount = 0;
+        PERFORM 1 FROM allowance a JOIN lease e ON e.allowance_id = a.id WHERE e.boot_id = dead
+          ORDER BY a.id FOR UPDATE OF a;
+        WITH held AS (
+            SELECT e.id AS lease_id, e.amount, a.id, a.organization_id, a.subject, a.measure, a.starts, a.ends,
+                   greatest(to_timestamp(e.told_until_us / 1000000.0), to_timestamp(a.starts)) AS told_until
+              FROM lease e JOIN allowance a ON a.id = e.allowance_id WHERE e.boot_id = dead
+        ), served AS MATERIALIZED (
+            SELECT u.key_id, u.deployment_id, u.organization_id, u.started_at, u.ended_at,
+                   u.outcome = 'gateway_lost' AS is_lost, u.input_tokens + u.output_tokens AS tokens,
+                   (SELECT sum(r.amount_pico) FROM rated_usage r WHERE r.source_id = u.request_id) AS pico,
+                   EXISTS (SELECT FROM unrated_usage r
+                            WHERE r.source_id = u.request_id AND r.unpriced_meter = '') AS is_unrated
               FROM usage_event u
-             WHERE u.organization_id = one.organization_id
-               AND u.ended_at > told_until - interval '1 day'
-               AND u.boot_id = worker.boot_id
-               AND one.subject IN (u.key_id, u.deployment_id, u.organization_id)
-               AND (u.ended_at > told_until OR u.outcome = 'gateway_lost' OR one.measure = 'requests')
+             WHERE u.boot_id = dead
+               AND u.organization_id IN (SELECT organization_id FROM held)
+               AND u.ended_at > (SELECT min(told_until) FROM held) - interval '1 day'
+               AND (u.outcome = 'gateway_lost'
+                    OR u.ended_at > (SELECT min(told_until) FROM held) - interval '2 seconds')
+        ), counted AS (
+            SELECT h.lease_id, h.id, h.amount, h.measure,
+                   count(s.tokens) FILTER (WHERE s.started_at > h.told_until - interval '2 seconds') AS requests,
+                   coalesce(sum(s.tokens) FILTER (WHERE s.is_lost OR s.ended_at > h.told_until), 0) AS tokens,
+                   coalesce(sum(s.pico) FILTER (WHERE s.is_lost OR s.ended_at > h.told_until), 0) AS pico,
+                   coalesce(bool_or(s.is_unrated), false) AS is_unrated
+              FROM held h
+              LEFT JOIN (SELECT v.subject, served.* FROM served
+                          CROSS JOIN LATERAL (VALUES (key_id), (deployment_id), (organization_id)) v(subject)) s
+                ON s.subject = h.subject
                -- It was let in up to a second after it came: rather counted twice than not at all.
-               AND u.started_at >= to_timestamp(one.starts) - interval '2 seconds'
-               AND u.started_at < to_timestamp(least(one.ends, 253402300800));
-            UPDATE allowance SET used = used + least(spent, one.amount), leased = leased - one.amount WHERE id = one.id;
-            DELETE FROM lease WHERE id = one.lease_id;
-            reaped := reaped + 1;
-        END LOOP;
+               AND s.started_at >= to_timestamp(h.starts) - interval '2 seconds'
+               AND s.started_at < to_timestamp(least(h.ends, 253402300800))
+             GROUP BY h.lease_id, h.id, h.amount, h.measure
+        ), settled AS (
+            SELECT lease_id, id, amount,
+                   least(amount, CASE measure WHEN 'requests' THEN requests WHEN 'tokens' THEN tokens
+                                              WHEN 'money' THEN pico ELSE 0 END) AS spent
+              FROM counted WHERE measure <> 'money' OR NOT is_unrated
+        ), gone AS (
+            DELETE FROM lease WHERE id IN (SELECT lease_id FROM settled)
+        )
+        UPDATE allowance a SET used = a.used + s.spent, leased = a.leased - s.amount FROM settled s WHERE a.id = s.id;
+        GET DIAGNOSTICS taken = ROW_COUNT;
+        reaped := reaped + taken;
         DELETE FROM gateway_worker g
-         WHERE g.boot_id = worker.boot_id AND NOT EXISTS (SELECT FROM lease e WHERE e.boot_id = g.boot_id);
+         WHERE g.boot_id = dead AND NOT EXISTS (SELECT FROM lease e WHERE e.boot_id = dead);
     END LOOP;
     RETURN reaped;
 END $$;
