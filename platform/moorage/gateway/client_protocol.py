@@ -97,6 +97,9 @@ class ClientProtocol(Answering):
     def data_received(self, data: bytes) -> None:
         if self._is_closing:
             return
+        known = self._known
+        if known is not None and not self._has_first_byte and not self._is_full and self._is_again(known, data):
+            return
         if self._missing and not self._is_busy:
             self._take_body(data)
             return
@@ -148,6 +151,25 @@ class ClientProtocol(Answering):
             self._close()
 
     # -- reading
+
+    def _is_again(self, known: KnownHead, data: bytes) -> bool:
+        """Whether ``data`` is the whole of one request under the head of the one before; it is then on its way."""
+        end = known.find(data)
+        head = known.head
+        if not end or len(data) - end != head.content_length or self._buffer:
+            return False
+        self._has_first_byte = self._is_busy = True
+        self._request_id = _request_ids.new()
+        self._head = head
+        self.deadline = _NEVER
+        try:
+            grant = self._grant = self._parts.keys.admit(known.digest, time.time(), self.peer)
+            if self._settings.domain:
+                self._check_host(head, grant)
+            self._start_exchange(grant, head, data[end:])
+        except PlatformError as refusal:
+            self._refuse(refusal)
+        return True
 
     def _advance(self, is_next_turn: bool = False) -> None:
         """Consume the buffer until a request is in flight. Not re-entered when an answer is ready at once."""

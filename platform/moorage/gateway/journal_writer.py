@@ -115,8 +115,9 @@ class JournalWriter:
         """Whether one more billable request may start: its open and its close have a place."""
         if not self._is_healthy:
             return False
+        segment = self._segment
         needed = (len(self._live) + len(self._pending) + 2) * _RESERVE + _MARGIN
-        if self._segment is not None and self._segment.free >= needed:
+        if segment is not None and segment.size - segment.offset >= needed:
             return True
         return self._try_segment()
 

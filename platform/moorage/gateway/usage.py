@@ -157,16 +157,21 @@ def of_whole_answer(
 
     ``inputs`` is the number of prompts, ``choices`` the answers to each, ``output_limit`` the caller's max_tokens.
     """
-    if usage is None or not usage.is_possible:
+    if usage is None:
+        return Settled(source="none", is_disputed=True)
+    prompt, output, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+    if prompt < 0 or output < 0 or cached < 0:
         return Settled(source="none", is_disputed=True)
     context = context_size or _NO_LIMIT
-    prompt = min(usage.prompt_tokens, context * inputs)
-    ceiling = min(output_limit or context, context) * inputs * choices
-    output = min(usage.completion_tokens, ceiling)
+    limit = context if not output_limit or output_limit > context else output_limit
+    most_prompt, most_output = context * inputs, limit * inputs * choices
+    is_disputed = prompt > most_prompt or output > most_output
+    if is_disputed:
+        prompt, output = min(prompt, most_prompt), min(output, most_output)
     return Settled(
         input_tokens=prompt,
-        cached_tokens=min(usage.cached_tokens, prompt),
+        cached_tokens=cached if cached < prompt else prompt,
         output_tokens=output,
         source="engine",
-        is_disputed=output != usage.completion_tokens or prompt != usage.prompt_tokens,
+        is_disputed=is_disputed,
     )
