@@ -11,7 +11,7 @@ _NAME = re.compile(r'"((?:MOORAGE|STRIPE|DOCKER|DATABASE|BROKER|OTEL)_[A-Z_]+)"'
 def test_every_variable_that_is_read_stands_in_the_sample_and_no_other() -> None:
     readers = [PACKAGE / "config" / "settings.py", PACKAGE / "gateway" / "settings.py"]
     read = {name for path in readers for name in _NAME.findall(path.read_text())}
-    by_up = {"MOORAGE_RUNNER_BASE_IMAGE"}
+    by_up = {"MOORAGE_RUNNER_BASE_IMAGE", "MOORAGE_GATEWAY_WORKERS"}
 
     sampled = set(re.findall(r"^([A-Z_]+)=", (ROOT / "deploy" / "environment.sample").read_text(), re.MULTILINE))
 
