@@ -143,3 +143,25 @@ def test_it_never_stays_shut_for_good_and_lets_one_through_at_a_time(steps: list
 
     breaker.abandoned()
     assert breaker.allows(now + LONGEST)
+
+
+@given(st.lists(st.sampled_from(["failed", "succeeded", "began", "answering", "abandoned", "time"]), max_size=40))
+def test_while_it_is_calm_a_good_answer_changes_nothing(steps: list[str]) -> None:
+    breaker, now = Breaker(), 0.0
+    for step in steps:
+        match step:
+            case "failed":
+                breaker.failed(now)
+            case "time":
+                now += 5.0
+            case "began":
+                if breaker.allows(now):
+                    breaker.began()
+            case _:
+                getattr(breaker, step)()
+
+    if breaker.is_calm:
+        before = {name: getattr(breaker, name) for name in Breaker.__slots__}
+        breaker.succeeded()
+
+        assert {name: getattr(breaker, name) for name in Breaker.__slots__} == before

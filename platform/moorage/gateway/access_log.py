@@ -39,8 +39,11 @@ class AccessLog:
 
     def settled(self, event: UsageEvent) -> None:
         """Note the end of a request."""
+        if len(self._lines) >= _PENDING_MAX:
+            self._dropped += 1
+            return
         # Ids, numbers and words of ours: nothing here can break a line.
-        self.line(
+        self._lines.append(
             f"request_settled request={event.request_id} path={event.path} status={event.status}"
             f" outcome={event.outcome} organization={event.organization_id} deployment={event.deployment_id}"
             f" key={event.key_id} replica={event.replica_id or '-'} stream={int(event.is_stream)}"

@@ -23,11 +23,13 @@ State = Literal["closed", "half_open", "open"]
 class Breaker:
     """Of one replica. ``now`` is any clock that only goes forward, in seconds, always the same one."""
 
-    __slots__ = ("_failures", "_is_trying", "_pause", "_recent", "_retry_at", "is_closed", "opened")
+    __slots__ = ("_failures", "_is_trying", "_pause", "_recent", "_retry_at", "is_calm", "is_closed", "opened")
 
     def __init__(self) -> None:
         #: Read in the hot path instead of ``allows``.
         self.is_closed = True
+        #: Nothing has failed lately: a good answer is no news.
+        self.is_calm = True
         #: How often it opened.
         self.opened = 0
         self._failures = 0
@@ -69,9 +71,11 @@ class Breaker:
         if self.is_closed and (self._recent or self._failures):
             self._failures, self._pause = 0, SHORTEST
             self._recent = self._recent << 1 & _MASK
+        self.is_calm = self.is_closed and not (self._recent or self._failures)
 
     def failed(self, now: float) -> None:
         """A connection was refused, an answer broke, or nothing came. While it is open: old news."""
+        self.is_calm = False
         if self._is_trying:
             self._open(now)
         elif self.is_closed:

@@ -152,18 +152,19 @@ class EngineCall:
         replica, self._replica = self._replica, None
         if replica is not None:
             assert self._route is not None
-            route_id = self._route.id
             replica.leave(self._tokens)
+            breaker = replica.breaker
             if self.is_good:
-                replica.breaker.succeeded()
+                if not breaker.is_calm:
+                    breaker.succeeded()
             elif self.is_good is None:
-                replica.breaker.abandoned()
+                breaker.abandoned()
             else:
-                replica.breaker.failed(self._loop.time())
+                breaker.failed(self._loop.time())
             self._parts.metrics.in_flight -= 1
             if self.activity.ended(replica.id):
                 self._parts.activity.is_urgent = True
-            self._parts.holding.freed(route_id)
+            self._parts.holding.freed(self._route.id)
 
     # -- the connection's Receiver
 

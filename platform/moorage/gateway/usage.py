@@ -151,7 +151,7 @@ class Meter:
 
 
 def of_whole_answer(
-    usage: EngineUsage | None, *, context_size: int, inputs: int, choices: int, output_limit: int | None
+    usage: EngineUsage | None, context_size: int, inputs: int, choices: int, output_limit: int | None
 ) -> Settled:
     """What an answer in one piece is billed; without a usable figure of the engine that is nothing.
 

@@ -47,29 +47,21 @@ def read(status: int, content: bytes, body: Body, route: Route) -> WholeAnswer:
     try:
         usual = _usual.decode(content)
         if not usual.timings:
-            return WholeAnswer(content=content, settled=_settled(usual.usage, body, route))
+            settled = of_whole_answer(usual.usage, route.context_size, body.inputs, body.choices, body.output_limit)
+            return WholeAnswer(content=content, settled=settled)
     except (msgspec.DecodeError, UnicodeDecodeError):
         pass  # looked at more closely
     try:
         members = _members.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise EngineFailed from None
-    settled = _settled(_usage(members.get("usage")), body, route)
+    usage = _usage(members.get("usage"))
+    settled = of_whole_answer(usage, route.context_size, body.inputs, body.choices, body.output_limit)
     if "timings" in members:
         # llama-server's own, not part of OpenAI's format.
         del members["timings"]
         content = msgspec.json.encode(members)
     return WholeAnswer(content=content, settled=settled)
-
-
-def _settled(usage: EngineUsage | None, body: Body, route: Route) -> Settled:
-    return of_whole_answer(
-        usage,
-        context_size=route.context_size,
-        inputs=body.inputs,
-        choices=body.choices,
-        output_limit=body.output_limit,
-    )
 
 
 def _usage(raw: msgspec.Raw | None) -> EngineUsage | None:
