@@ -78,7 +78,6 @@ def serving(
         "DATABASE_URL": database_url,
         "MOORAGE_JOURNAL_DIR": str(place / "journal"),
         "MOORAGE_GATEWAY_PORT": "0",
-        "MOORAGE_BENCH": "1",
         "MOORAGE_BENCH_SAMPLES": str(place / "stacks"),
         **settings,
     }

@@ -1,6 +1,6 @@
 """Usage events that lack only what each request adds: most members of an event are those of its route and its key.
 
-Copying a struct of some twenty members costs a tenth of making it from its members, and each request makes two.
+Copying a struct of some twenty members costs a fraction of making it from its members, and each request makes two.
 """
 
 from moorage.wire.records import Route, UsageEvent

@@ -18,7 +18,7 @@ _TICK_SECONDS: Final = 0.25
 #: One tick below the second that is promised: a checkpoint is due at the first tick after it.
 _CHECKPOINT_SECONDS: Final = 0.7
 _COLLECT_SECONDS: Final = 10.0
-#: Connections or streams looked at without letting anybody else in: half a millisecond.
+#: Connections or streams looked at without letting anybody else in.
 _PORTION: Final = 250
 
 _Open = TypeVar("_Open")
