@@ -26,6 +26,9 @@ _BYTES_A_TOKEN: Final = 4
 _FIRST_TYPICAL: Final = 256
 #: How slowly the typical answer follows the last one: by 1/16 of the difference.
 _TYPICAL_SHIFT: Final = 4
+#: Seconds before a connection for which there was no room is tried again.
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.02
 
 #: Why no replica can take a request: all are at their slots; breakers are open; there is none that was not tried.
 Refusal = Literal["full", "broken", "gone"]
@@ -70,11 +73,22 @@ class Replica:
         return None
 
     async def connect(self, *, seconds: float) -> UpstreamConnection:
-        """A new connection. Raises OSError or TimeoutError."""
+        """A new connection. Raises OSError or TimeoutError.
+
+        An engine that is not quick to accept has a full backlog under a burst; Linux then refuses a Unix socket's
+        connection with EAGAIN and offers nothing to wait on (connect(2)), so it is asked again after a pause.
+        """
         loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
         async with asyncio.timeout(seconds):
-            _, connection = await loop.create_unix_connection(UpstreamConnection, self.socket)
-        return connection
+            while True:
+                try:
+                    _, connection = await loop.create_unix_connection(UpstreamConnection, self.socket)
+                except BlockingIOError:
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+                else:
+                    return connection
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose answer is complete."""
