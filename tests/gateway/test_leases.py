@@ -6,7 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from moorage.gateway.leases import Lease, Row
+from moorage.gateway.lease_row import Row
+from moorage.gateway.leases import Lease
 from moorage.kernel.window import Window
 from moorage.wire.limits import Measure
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from moorage.gateway.counts import EngineUsage
 from moorage.gateway.sse import EventFilter
-from moorage.gateway.usage import EngineUsage, Meter, of_whole_answer
+from moorage.gateway.usage import Meter, of_whole_answer
 
 
 def frame(text: str, *, running: int | None = None) -> bytes:

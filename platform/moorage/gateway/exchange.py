@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from moorage.gateway import cache_salt, errors
 from moorage.gateway.admission import FREE_HOLD, Hold
 from moorage.gateway.client import Client
+from moorage.gateway.counts import Settled
 from moorage.gateway.engine_call import EngineCall
 from moorage.gateway.errors import EngineFailed, JournalUnavailable, NotServing
 from moorage.gateway.fair_queue import WEIGHTS
@@ -23,7 +24,7 @@ from moorage.gateway.parts import Parts
 from moorage.gateway.request_body import Body
 from moorage.gateway.routes import is_serving, is_waking
 from moorage.gateway.sse import FrameTooLarge
-from moorage.gateway.usage import NOTHING, Meter, Settled
+from moorage.gateway.usage import NOTHING, Meter
 from moorage.kernel.errors import PlatformError
 from moorage.wire.journal import Progress
 from moorage.wire.records import KeyGrant, Outcome, Route, UsageEvent

@@ -55,10 +55,10 @@ class Gate:
 
     def __init__(self, *, settling: Settling, leases: Iterable[Lease], quote: Quote, served_name: str) -> None:
         found: dict[Measure, list[Lease]] = {measure: [] for measure in Measure}
-        ends: float = window.NEVER
+        ends = float(window.NEVER)
         for lease in leases:
             found[lease.measure].append(lease)
-            ends = min(ends, lease.ends)
+            ends = min(ends, float(lease.ends))
         self.settling = settling
         requests = tuple(found[Measure.REQUESTS])
         self.places = tuple(found[Measure.CONCURRENT])

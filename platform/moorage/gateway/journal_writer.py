@@ -86,11 +86,11 @@ class JournalWriter:
         self._sync_began = 0.0
         self._lock: int | None = None
         self._jobs: queue.SimpleQueue[_SyncJob | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
+        self._sync_thread = threading.Thread(target=self._sync_forever, name="journal-sync", daemon=True)
 
     def start(self) -> None:
         """Begin the first segment. Where that fails nothing is admitted, and ``tick`` tries again."""
-        self._thread.start()
+        self._sync_thread.start()
         self._try_segment()
 
     @property
@@ -150,7 +150,7 @@ class JournalWriter:
         if self._pending:
             self._flush()
         self._jobs.put(None)
-        self._thread.join()
+        self._sync_thread.join()
         for segment in [*self._stale, *([self._segment] if self._segment is not None else [])]:
             self._sync(segment.descriptor)
             segment.close()

@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 
 from moorage.gateway.gates import NO_QUOTE, Gate, Settling
-from moorage.gateway.leases import Lease, Row
+from moorage.gateway.lease_row import Row
+from moorage.gateway.leases import Lease
 from moorage.gateway.price_list import PriceList
 from moorage.kernel import window
 from moorage.kernel.window import Window
@@ -24,7 +25,8 @@ _GATES_AT_ONCE: Final = 1000
 _ROWS_AT_ONCE: Final = 400
 #: What was used is told after so many seconds, the more the more keys are in use: telling is the database's work, and a
 #: lease that has enough needs none of it.
-_TELL_SECONDS: Final = (0.5, 5.0)
+_TELL_SOONEST: Final = 0.5
+_TELL_LATEST: Final = 5.0
 _KEYS_A_SECOND: Final = 200
 #: How long before a minute ends the leases of the next one are fetched for whoever is using this one.
 _AHEAD_SECONDS: Final = 3.0
@@ -145,7 +147,7 @@ class LeaseBook:
                 capacity=_UNKNOWN if capacity is None else capacity,
                 kept=before.kept if before is not None else 0,
             )
-            lease.used_at = at
+            lease.used_at = float(at)
             self._leases[lease.key] = lease
         elif capacity is not None and lease.capacity != capacity:
             lease.change_capacity(capacity)
@@ -203,8 +205,7 @@ class LeaseBook:
 
     def _look_for_low(self, now: float) -> None:
         """Of a portion of what was used lately, what is worth telling; the rest is looked at again."""
-        least, most = _TELL_SECONDS
-        patience = min(most, max(least, len(self._dirty) / _KEYS_A_SECOND))
+        patience = min(_TELL_LATEST, max(_TELL_SOONEST, len(self._dirty) / _KEYS_A_SECOND))
         gates, self._dirty = self._dirty[:_GATES_AT_ONCE], self._dirty[_GATES_AT_ONCE:]
         for gate in gates:
             gate.is_dirty = False

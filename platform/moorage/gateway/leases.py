@@ -10,8 +10,7 @@ Only the database adds to an amount, so whatever the workers do, they cannot use
 
 from typing import Final
 
-import msgspec
-
+from moorage.gateway.lease_row import Row
 from moorage.kernel.window import Window
 from moorage.wire.limits import Measure
 
@@ -23,22 +22,6 @@ _AT_HAND: Final = 16
 _LOW_SECONDS: Final = 0.25
 #: How often one worker asks the others for the same allowance.
 _CALL_SECONDS: Final = 0.05
-
-
-class Row(msgspec.Struct, kw_only=True):
-    """One lease in a call of the SQL function gateway_lease, which says what the members mean."""
-
-    n: int
-    subject: str
-    measure: str
-    window: str
-    starts: int
-    ends: int
-    spent: int
-    given: int
-    enough: int
-    target: int
-    call: bool
 
 
 class Lease:

@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
-from moorage.gateway.usage import TOOL_HEAD_TOKENS, EngineUsage, Meter
+from moorage.gateway.chunk import Choice, Chunk
+from moorage.gateway.counts import EngineUsage
+from moorage.gateway.usage import TOOL_HEAD_TOKENS, Meter
 
 #: A frame larger than this is no token but a broken engine.
 MAX_FRAME_BYTES: Final = 1024 * 1024
@@ -27,50 +29,13 @@ _ONE_TEXT: Final = re.compile(rb'(data: \{[^\n]*?"delta":\{"content":")((?:[^"\\
 #: Members that are not relayed undecoded.
 _READ_BY_US: Final = re.compile(rb'"(?:usage":\{|error"|timings"|prompt_progress"|tool_calls")')
 _OURS: Final = ("timings", "prompt_progress")
-_ABSENT: Final = msgspec.Raw()
 
 
 class FrameTooLarge(Exception):
     """The engine sent a megabyte without an end of frame."""
 
 
-class _Function(msgspec.Struct, frozen=True):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _ToolCall(msgspec.Struct, frozen=True):
-    function: _Function | None = None
-
-
-class _Delta(msgspec.Struct, frozen=True):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    tool_calls: list[_ToolCall] | None = None
-
-
-class _Choice(msgspec.Struct, frozen=True):
-    delta: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-
-
-class _Progress(msgspec.Struct, frozen=True):
-    total: int
-    cache: int = 0
-
-
-class _Chunk(msgspec.Struct, frozen=True):
-    choices: list[_Choice] | None = None
-    # Raw cannot be optional: an absent member is empty.
-    usage: msgspec.Raw = _ABSENT
-    timings: msgspec.Raw = _ABSENT
-    error: msgspec.Raw = _ABSENT
-    prompt_progress: _Progress | None = None
-
-
-_chunks: Final = msgspec.json.Decoder(_Chunk)
+_chunks: Final = msgspec.json.Decoder(Chunk)
 _usages: Final = msgspec.json.Decoder(EngineUsage)
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encode: Final = msgspec.json.Encoder().encode
@@ -259,7 +224,7 @@ def _alike(buffer: bytes, start: int, end: int) -> int:
     return 0 if _READ_BY_US.search(before + behind) else count
 
 
-def _texts(choice: _Choice) -> list[str]:
+def _texts(choice: Choice) -> list[str]:
     """Every piece of text in a choice that is not empty."""
     texts = [choice.text] if choice.text else []
     delta = choice.delta

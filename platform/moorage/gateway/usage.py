@@ -7,9 +7,7 @@ and counted as a disagreement.
 
 from typing import Final
 
-import msgspec
-
-from moorage.wire.records import UsageSource
+from moorage.gateway.counts import EngineUsage, Settled
 
 #: How far an engine's figure may exceed the frames: tokens without text (end of text, role markers) per choice.
 _TOLERANCE_TOKENS: Final = 8
@@ -17,40 +15,6 @@ _TOLERANCE_SHARE: Final = 0.02
 #: Tokens that an engine's parser may swallow when it turns text into the head of a tool call.
 TOOL_HEAD_TOKENS: Final = 24
 _NO_LIMIT: Final = 1 << 40
-
-
-class _Details(msgspec.Struct, frozen=True):
-    cached_tokens: int | None = None
-
-
-class EngineUsage(msgspec.Struct, frozen=True):
-    """The ``usage`` object of OpenAI's answers, as both engines write it."""
-
-    prompt_tokens: int
-    completion_tokens: int = 0
-    prompt_tokens_details: _Details | None = None
-
-    @property
-    def cached_tokens(self) -> int:
-        """Prompt tokens taken from the prefix cache."""
-        details = self.prompt_tokens_details
-        return details.cached_tokens or 0 if details is not None else 0
-
-    @property
-    def is_possible(self) -> bool:
-        """Whether it can be a count at all."""
-        return self.prompt_tokens >= 0 and self.completion_tokens >= 0 and self.cached_tokens >= 0
-
-
-class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Token counts that are billed, and where they come from."""
-
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    source: UsageSource = "none"
-    #: The engine's figure was not borne out, and the lower one was taken.
-    is_disputed: bool = False
 
 
 NOTHING: Final = Settled()

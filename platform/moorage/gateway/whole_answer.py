@@ -4,9 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
+from moorage.gateway.counts import EngineUsage, Settled
 from moorage.gateway.errors import EngineBusy, EngineFailed, EngineRefused
 from moorage.gateway.request_body import Body
-from moorage.gateway.usage import EngineUsage, Settled, of_whole_answer
+from moorage.gateway.usage import of_whole_answer
 from moorage.wire.records import Route
 
 #: Statuses that say something about the caller's request; any other 4xx is our mistake, not theirs.

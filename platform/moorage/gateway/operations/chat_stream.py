@@ -11,8 +11,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from moorage.gateway.counts import EngineUsage, Settled
 from moorage.gateway.sse import MAX_FRAME_BYTES, FrameTooLarge
-from moorage.gateway.usage import TOOL_HEAD_TOKENS, EngineUsage, Meter, Settled
+from moorage.gateway.usage import TOOL_HEAD_TOKENS, Meter
 
 _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 _ABSENT: Final = msgspec.Raw()

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 
 from moorage.gateway import request_body
+from moorage.gateway.counts import Settled
 from moorage.gateway.operation import worst_answer
 from moorage.gateway.operations import anthropic_errors, chat_answer, kinds, messages_request
 from moorage.gateway.operations.chat_answer import ChatAnswer
@@ -17,7 +18,7 @@ from moorage.gateway.operations.chat_body import TranslatedBody, ask
 from moorage.gateway.operations.chat_stream import ChatStream, Ending, Opening, encode, event
 from moorage.gateway.request_body import Body
 from moorage.gateway.request_fields import wrong
-from moorage.gateway.usage import Meter, Settled
+from moorage.gateway.usage import Meter
 from moorage.gateway.whole_answer import WholeAnswer
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
