@@ -5,7 +5,8 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 
 from moorage.billing import ledger
 from moorage.billing.ledger import Account, Entry
-from moorage.billing.models import LedgerAccount, LedgerEntry, LedgerTransaction, PicoField
+from moorage.billing.models import LedgerAccount, LedgerEntry, LedgerTransaction
+from moorage.billing.pico_field import PicoField
 from tests.billing.measured import NOON
 from tests.cast import Cast
 

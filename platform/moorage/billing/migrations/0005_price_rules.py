@@ -1,0 +1,10 @@
+"""Nothing yet."""
+
+from typing import ClassVar
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies: ClassVar = [("billing", "0004_gateway_prices")]
+    operations: ClassVar = []

@@ -1,0 +1,10 @@
+"""Nothing yet."""
+
+from typing import ClassVar
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies: ClassVar = [("billing", "0009_review")]
+    operations: ClassVar = []
