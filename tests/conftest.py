@@ -18,8 +18,12 @@ import psycopg
 import pytest
 from django.conf import settings
 from django.db import connection, connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 from django.test.utils import setup_databases, teardown_databases
+from psycopg import sql
 
+from moorage.billing import roles
 from tests import cast as everybody
 from tests.embedded import HOME
 
@@ -54,13 +58,33 @@ def django_db_setup(django_test_environment: None, django_db_blocker: pytest.Fix
     """The test database, made from the migrations, whichever kind of test asks first."""
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         made = setup_databases(0, interactive=False, aliases={"default"}, serialized_aliases=set())
+        _let_roles_log_in()
+        connections.close_all()
+    # From here on whatever a test does through Django it does with the rights of the platform's own processes.
+    connection_created.connect(_as_application, dispatch_uid="tests.conftest")
     yield
+    connection_created.disconnect(dispatch_uid="tests.conftest")
     with django_db_blocker.unblock():  # type: ignore[attr-defined]
         url = test_database_url()
         connections.close_all()
         with psycopg.connect(url, autocommit=True) as plain:
             plain.execute(END_OTHERS)
         teardown_databases(made, verbosity=0)
+
+
+def _let_roles_log_in() -> None:
+    """With the owner's password: processes that a test starts have the logins that they have in an instance."""
+    chosen = connection.settings_dict
+    with connection.cursor() as cursor:
+        for role in roles.ROLES:
+            name = sql.Identifier(roles.name_of(chosen["NAME"], role))
+            cursor.execute(sql.SQL("ALTER ROLE {} LOGIN PASSWORD {}").format(name, chosen["PASSWORD"] or None))
+
+
+def _as_application(connection: BaseDatabaseWrapper, **_: object) -> None:
+    with connection.cursor() as cursor:
+        role = roles.name_of(connection.settings_dict["NAME"], roles.APP)
+        cursor.execute(sql.SQL("SET ROLE {}").format(sql.Identifier(role)))
 
 
 @contextlib.contextmanager
@@ -93,10 +117,11 @@ def committed_cast(committed_db: None) -> everybody.Cast:
     return everybody.assemble()
 
 
-def test_database_url() -> str:
-    """The URL of the database that the tests run in, for processes that a test starts."""
+def test_database_url(role: str | None = None) -> str:
+    """The URL of the database that the tests run in, for processes that a test starts: as ``role`` of
+    billing/roles.py, or as its owner."""
     chosen = connection.settings_dict
-    user = chosen["USER"] or "postgres"
+    user = roles.name_of(chosen["NAME"], role) if role else chosen["USER"] or "postgres"
     password = f":{chosen['PASSWORD']}" if chosen["PASSWORD"] else ""
     host, port = chosen["HOST"], chosen["PORT"]
     if host.startswith("/"):

@@ -9,7 +9,8 @@ _NAME = re.compile(r'"((?:MOORAGE|STRIPE|DOCKER|DATABASE|BROKER|OTEL)_[A-Z_]+)"'
 
 
 def test_every_variable_that_is_read_stands_in_the_sample_and_no_other() -> None:
-    readers = [PACKAGE / "config" / "settings.py", PACKAGE / "gateway" / "settings.py"]
+    places = ("config/settings.py", "config/instance/databases.py", "gateway/settings.py")
+    readers = [PACKAGE / place for place in places]
     read = {name for path in readers for name in _NAME.findall(path.read_text())}
     by_up = {"MOORAGE_RUNNER_BASE_IMAGE", "MOORAGE_GATEWAY_WORKERS"}
 

@@ -78,6 +78,8 @@ def serving(
         "DATABASE_URL": database_url,
         "MOORAGE_JOURNAL_DIR": str(place / "journal"),
         "MOORAGE_GATEWAY_PORT": "0",
+        "MOORAGE_GATEWAY_COMPILED": os.environ.get("MOORAGE_GATEWAY_COMPILED")
+        or str(Path(os.environ.get("MOORAGE_HOME") or ".moorage").absolute() / "compiled"),
         "MOORAGE_BENCH_SAMPLES": str(place / "stacks"),
         **settings,
     }

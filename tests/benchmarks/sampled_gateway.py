@@ -32,7 +32,7 @@ def _note(_signal: int, frame: FrameType | None) -> None:
         frame = frame.f_back
     while frame is not None and len(names) < _DEPTH:
         module = frame.f_globals.get("__name__", "?")
-        if module in ("asyncio.runners", "moorage.gateway.__main__", __name__, "__main__", "runpy"):
+        if module in ("asyncio.runners", "moorage.gateway.worker", __name__, "__main__", "runpy"):
             break
         names.append(f"{module}.{frame.f_code.co_qualname}:{frame.f_lineno}")
         frame = frame.f_back
@@ -56,6 +56,6 @@ def _end(_signal: int, _frame: FrameType | None) -> None:
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, _begin)
     signal.signal(signal.SIGUSR2, _end)
-    from moorage.gateway.__main__ import main
+    from moorage.gateway.worker import main
 
-    sys.exit(main())
+    sys.exit(main(os.environ))

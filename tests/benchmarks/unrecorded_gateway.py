@@ -3,11 +3,12 @@
 There is no setting for this: outside of a measurement nothing billable is ever answered unrecorded.
 """
 
+import os
 import sys
 
 from moorage.gateway import server
-from moorage.gateway.__main__ import main
 from moorage.gateway.journal_writer import JournalWriter, Then
+from moorage.gateway.worker import main
 from moorage.wire.records import UsageEvent
 
 
@@ -43,4 +44,4 @@ class Unrecorded(JournalWriter):
 
 if __name__ == "__main__":
     server.JournalWriter = Unrecorded  # type: ignore[misc]
-    sys.exit(main())
+    sys.exit(main(os.environ))

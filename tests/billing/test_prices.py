@@ -121,7 +121,7 @@ def test_a_change_of_price_is_a_new_row_with_an_audit_entry(cast: Cast) -> None:
 def test_a_price_row_never_changes(cast: Cast) -> None:
     price = _set(cast, 100)
 
-    with pytest.raises(DatabaseError, match="append-only"):
+    with pytest.raises(DatabaseError, match=r"append-only|permission denied"):
         Price.objects.filter(pk=price.pk).update(pico_per_unit=1)
 
 
@@ -176,7 +176,7 @@ def test_a_new_instance_gets_its_prices_once(db: None) -> None:
     call_command("ensure_prices")
     call_command("ensure_prices")
 
-    assert sorted(Price.objects.values_list("meter", flat=True)) == sorted(Meter.values)
+    assert sorted(Price.objects.values_list("meter", flat=True)) == sorted(set(Meter.values) - {"requests"})
 
 
 def test_the_price_list_shows_what_is_in_force_what_was_and_what_comes(cast: Cast) -> None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from moorage.billing import statement as statements
+from moorage.billing import statement_csv
 from moorage.billing.statement import Line, Statement
 from tests.billing.measured import OCTOBER
 
@@ -77,7 +78,7 @@ def test_a_line_keeps_its_id_while_the_month_grows() -> None:
 
 @pytest.mark.parametrize("evil", ['=HYPERLINK("http://x")', "+1", "-1", "@SUM(A1)", "\tx", "\rx", "=1,2\n=3"])
 def test_no_cell_of_the_csv_is_a_formula(evil: str) -> None:
-    text = statements.as_csv(_statement(_line(served_name=evil, deployment_name=evil)))
+    text = statement_csv.as_csv(_statement(_line(served_name=evil, deployment_name=evil)))
 
     rows = list(csv.reader(io.StringIO(text, newline="")))
     assert len(rows) == 3
@@ -86,7 +87,7 @@ def test_no_cell_of_the_csv_is_a_formula(evil: str) -> None:
 
 
 def test_the_csv_says_what_the_statement_says() -> None:
-    head, line, total = csv.reader(io.StringIO(statements.as_csv(_statement(_line())), newline=""))
+    head, line, total = csv.reader(io.StringIO(statement_csv.as_csv(_statement(_line())), newline=""))
 
     assert dict(zip(head, line, strict=True)) == {
         "period": "2026-10",
@@ -101,5 +102,7 @@ def test_the_csv_says_what_the_statement_says() -> None:
         "amount": "0.0000018",
         "currency": "USD",
         "line": _line().id,
+        "tier": "0",
+        "late_of": "",
     }
     assert (total[5], total[9]) == ("total", "0.0000018")

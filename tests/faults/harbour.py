@@ -48,7 +48,10 @@ class Harbour:
         self.root = root
         self.journal_dir = root / "journal"
         self.journal_dir.mkdir()
-        self._postgres = Postgres(directory=root / "postgres", socket=root / "s", password="of the faults' tests")
+        logins = {role: f"of the faults' {role}" for role in ("owner", "app", "gateway", "shipper")}
+        self._postgres = Postgres(
+            directory=root / "postgres", socket=root / "s", password="of the faults' tests", logins=logins
+        )
         self._valkey = Valkey(directory=root, port=_free_port(), password="of-the-faults-tests")
         self.ports = [_free_port() for _ in range(gateways)]
         self.database_url = self._postgres.url
@@ -66,7 +69,7 @@ class Harbour:
             "MOORAGE_RUNTIME": "memory",
             "MOORAGE_JOURNAL_DIR": str(self.journal_dir),
             "MOORAGE_JOURNAL_SEGMENT_BYTES": "200000",
-            "DATABASE_URL": self.database_url,
+            "DATABASE_URL": self._postgres.url_for("app"),
             "BROKER_URL": self._valkey.url,
             **settings,
         }
@@ -81,9 +84,10 @@ class Harbour:
             arguments = (str(self.engine_socket(number)), str(self.engine_journal(number)))
             self._add(f"engine-{number}", sys.executable, "-m", "tests.faults.engine", *arguments)
         for number, port in enumerate(self.ports):
-            own = {"MOORAGE_GATEWAY_PORT": str(port)}
+            own = {"MOORAGE_GATEWAY_PORT": str(port), "DATABASE_URL": self._postgres.url_for("gateway")}
             self._add(f"gateway-{number}", sys.executable, "-m", "moorage.gateway", environment=own)
-        self._add("shipper", sys.executable, "-m", "django", "shipper")
+        own = {"DATABASE_URL": self._postgres.url_for("shipper")}
+        self._add("shipper", sys.executable, "-m", "django", "shipper", environment=own)
 
     def _add(
         self, name: str, *argv: str, environment: Mapping[str, str] | None = None, user: str | None = None
@@ -106,7 +110,7 @@ class Harbour:
         self._start(self.parts["postgres"])
         wait_until(self._postgres.answers, seconds=60, what="PostgreSQL")
         self._postgres.ensure_database()
-        self.django("migrate", "--verbosity", "0")
+        self.python("-m", "django", "migrate", "--verbosity", "0", DATABASE_URL=self._postgres.url_for("owner"))
         routes = [str(self.engine_socket(number)) for number in range(len(self.sent_files()))]
         seeded: dict[str, Any] = json.loads(self.python("-m", "tests.faults.control", "seed", *routes))
         for part in self.parts.values():
@@ -188,11 +192,11 @@ class Harbour:
     def django(self, *arguments: str) -> str:
         return self.python("-m", "django", *arguments)
 
-    def python(self, *arguments: str) -> str:
+    def python(self, *arguments: str, **settings: str) -> str:
         """The output of a Python process in the harbour's environment."""
         done = subprocess.run(
             [sys.executable, *arguments],
-            env=self._environment,
+            env={**self._environment, **settings},
             cwd=REPOSITORY,
             capture_output=True,
             text=True,

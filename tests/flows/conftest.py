@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from moorage.billing import roles
 from moorage.config.instance.ports import Ports
 from tests import cast as everybody
 from tests.conftest import ROOT_ENVIRONMENT, commits_seen, test_database_url
@@ -28,7 +29,7 @@ def _environment(home: Path, ports: Ports, **chosen: str) -> dict[str, str]:
         "MOORAGE_GATEWAY_URL": f"http://127.0.0.1:{ports.gateway}",
         "MOORAGE_GATEWAY_HOST": "127.0.0.1",
         "MOORAGE_GATEWAY_PORT": str(ports.gateway),
-        "DATABASE_URL": test_database_url(),
+        "DATABASE_URL": test_database_url(roles.APP),
         "DJANGO_SETTINGS_MODULE": "moorage.config.settings",
         "PYTHONPATH": "platform",
         "PYTHONUNBUFFERED": "1",
@@ -77,7 +78,8 @@ def stack(
     """Every process, ready; ended with its engines after the module."""
     ports = Ports(console=free_port(), gateway=free_port())
     environment = _environment(stack_home, ports, **runtime, **stack_environment)
-    made = Stack(home=stack_home, environment=environment, ports=ports)
+    urls = {role: test_database_url(role) for role in (roles.GATEWAY, roles.SHIPPER)}
+    made = Stack(home=stack_home, environment=environment, ports=ports, database_urls=urls)
     try:
         made.manage("ensure_prices")
         made.start()

@@ -52,6 +52,8 @@ class Stack:
     home: Path
     environment: Mapping[str, str]
     ports: Ports
+    #: Of the processes that have a login of their own.
+    database_urls: Mapping[str, str] = dataclasses.field(default_factory=dict)
     programs: dict[str, Program] = dataclasses.field(default_factory=dict)
     running: dict[str, "subprocess.Popen[bytes]"] = dataclasses.field(default_factory=dict)
 
@@ -76,12 +78,17 @@ class Stack:
         if not self.programs:
             (self.home / "run").mkdir(exist_ok=True)
             table = platform_programs(
-                python=sys.executable, ports=self.ports, run_directory=str(self.home / "run"), answers=answers
+                python=sys.executable,
+                ports=self.ports,
+                run_directory=str(self.home / "run"),
+                answers=answers,
+                database_urls=self.database_urls,
             )
             self.programs = {program.name: program for program in table}
         for name in names or tuple(self.programs):
             program = self.programs[name]
             environment = {key: value for key, value in self.environment.items() if key not in program.withheld}
+            environment |= program.given
             with (self.home / "logs" / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(
                     program.argv, cwd=ROOT, env=environment, stdout=log, stderr=log, start_new_session=True

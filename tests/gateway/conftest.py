@@ -12,9 +12,11 @@ from django.utils import timezone
 from psycopg.types.json import Jsonb
 
 from moorage.accounts.models import Organization
+from moorage.billing import roles
 from moorage.deployments.models import Deployment
 from moorage.wire.records import ReplicaAddress, Route
 from tests.cast import Cast
+from tests.conftest import test_database_url
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateway_process import GatewayProcess
 from tests.waiting import wait_until
@@ -105,7 +107,7 @@ def start_gateway(database_url: str, short_tmp: Path) -> Iterator[Start]:
     def start(**settings: str) -> GatewayProcess:
         directory = short_tmp / f"g{len(started)}"
         directory.mkdir()
-        gateway = GatewayProcess(database_url=database_url, directory=directory, **settings)
+        gateway = GatewayProcess(database_url=test_database_url(roles.GATEWAY), directory=directory, **settings)
         started.append(gateway)
         return gateway
 

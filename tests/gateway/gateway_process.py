@@ -39,6 +39,7 @@ class GatewayProcess:
                 self.kill()
                 raise
         words = dict(word.split("=", 1) for word in started.split()[1:])
+        assert int(words["native"]) >= int(os.environ.get("MOORAGE_GATEWAY_IS_NATIVE", "0"))
         self.port = int(words["port"])
         self.boot = words["boot"]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -128,6 +129,7 @@ def _environment(database_url: str, journal_dir: Path, settings: dict[str, str])
         "MOORAGE_JOURNAL_DIR": str(journal_dir),
         "MOORAGE_GATEWAY_PORT": "0",
         "MOORAGE_GATEWAY_SECRET": "a secret of the tests alone",
+        "MOORAGE_GATEWAY_COMPILED": os.environ.get("MOORAGE_GATEWAY_COMPILED", ""),
         **settings,
     }
 

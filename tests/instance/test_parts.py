@@ -1,5 +1,6 @@
 """The pure parts of an instance, as tables: paths, ports, environment file, version floor, report, processes."""
 
+import dataclasses
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ from moorage.config.instance import (
     secrets,
 )
 from moorage.config.instance import test_door as checks
+from moorage.config.instance.databases import Databases
 from moorage.config.instance.errors import InstanceError, PartMissing
 from moorage.config.instance.home import Home, write_private
 from moorage.config.instance.ports import Ports
@@ -154,7 +156,7 @@ def compose(operator: dict[str, str]) -> dict[str, str]:
         home=Home(path=Path("/srv/m")),
         root=ROOT,
         ports=Ports(console=8400, gateway=8401),
-        secrets=secrets.Secrets(secret_key="k", postgres_password="p", valkey_password="v", gateway_secret="g"),
+        secrets=secrets.Secrets(**{field.name: field.name[0] for field in dataclasses.fields(secrets.Secrets)}),
         runtime=Runtime(name="docker", environment={"DOCKER_HOST": "unix:///x"}),
         database_url="postgresql://",
         broker_url="redis://",
@@ -169,6 +171,41 @@ def test_processes_get_what_the_operator_set_and_nothing_else_of_theirs() -> Non
     assert composed["MOORAGE_GATEWAY_SECRET"] == "g"
     assert composed["MOORAGE_CONSOLE_URL"] == "https://moorage.example"
     assert "HISTFILE" not in composed
+
+
+def test_the_gateway_and_the_shipper_have_a_login_of_their_own() -> None:
+    programs = platform_programs(
+        python="python",
+        ports=Ports(console=8400, gateway=8401),
+        run_directory="/run",
+        answers=lambda _: True,
+        gateway_workers=2,
+        database_urls={"gateway": "postgresql://g", "shipper": "postgresql://s"},
+    )
+
+    given = {program.name: program.given.get("DATABASE_URL") for program in programs if program.given}
+
+    assert given == {
+        "shipper": "postgresql://s",
+        "gateway": "postgresql://g",
+        "gateway-2": "postgresql://g",
+    }
+
+
+def test_an_operators_logins_are_taken_apart_and_the_owners_is_for_migrations_alone() -> None:
+    one = Databases.of_operator({"DATABASE_URL": "postgresql://a"})
+    several = Databases.of_operator(
+        {
+            "DATABASE_URL": "postgresql://a",
+            "MOORAGE_OWNER_DATABASE_URL": "postgresql://o",
+            "MOORAGE_GATEWAY_DATABASE_URL": "postgresql://g",
+            "MOORAGE_SHIPPER_DATABASE_URL": "postgresql://s",
+        }
+    )
+
+    assert {one.owner, one.app, one.gateway, one.shipper} == {"postgresql://a"}
+    assert [url[-1] for url in (several.owner, several.app, several.gateway, several.shipper)] == ["o", "a", "g", "s"]
+    assert "MOORAGE_OWNER_DATABASE_URL" not in compose({"MOORAGE_OWNER_DATABASE_URL": "postgresql://o"})
 
 
 def test_a_gateway_with_a_certificate_is_reached_over_https() -> None:

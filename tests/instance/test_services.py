@@ -1,5 +1,6 @@
 """The embedded PostgreSQL and Valkey, for real: they start, ask for a password, stop, and come back after a kill."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -59,6 +60,34 @@ def test_postgresql_keeps_what_it_was_given_over_a_stop(supervisor: Supervisor, 
     assert not stopped
     with psycopg.connect(postgres.url) as connection:
         assert connection.execute("SELECT count(*) FROM kept").fetchone() == (0,)
+
+
+def test_a_database_from_before_there_were_roles_becomes_the_owners(supervisor: Supervisor, postgres: Postgres) -> None:
+    supervisor.start([postgres.program()])
+    postgres.ensure_database()
+    with psycopg.connect(postgres.url) as connection:
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS old (id serial PRIMARY KEY, other bigint GENERATED ALWAYS AS IDENTITY)"
+        )
+        connection.execute("CREATE OR REPLACE VIEW seen AS SELECT id FROM old")
+        connection.execute(
+            "CREATE OR REPLACE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+        )
+    with_roles = dataclasses.replace(postgres, logins={"owner": "o' wner", "app": "a/pp"})
+
+    with_roles.ensure_database()
+    with_roles.ensure_database()
+
+    with psycopg.connect(with_roles.url_for("owner")) as owner:
+        owner.execute("ALTER TABLE old ADD COLUMN IF NOT EXISTS more text")
+        owner.execute("CREATE OR REPLACE VIEW seen AS SELECT id FROM old")
+        owner.execute("DROP FUNCTION f()")
+        (is_mighty,) = owner.execute(
+            "SELECT rolsuper OR rolcreaterole OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+        ).fetchone() or (None,)
+    assert is_mighty is False
+    with psycopg.connect(with_roles.url_for("app")) as app, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        app.execute("SELECT FROM old")
 
 
 def test_postgresql_comes_back_after_a_kill(supervisor: Supervisor, postgres: Postgres) -> None:

@@ -97,6 +97,8 @@ class Organization(models.Model):
     )
     name = models.CharField(max_length=80)
     standing = models.CharField(max_length=16, choices=Standing, default=Standing.ACTIVE)
+    #: The gateways hold its requests to its balance. Written through accounts/allowances.py.
+    has_wallet = models.BooleanField(default=False, db_default=False)
     created_at = models.DateTimeField(default=clock.now)
 
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(

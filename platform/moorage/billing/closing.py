@@ -6,18 +6,19 @@ What is found afterwards is charged in the next month that is open, in lines tha
 import dataclasses
 import datetime as dt
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import Count, Sum
 from django.db.models.functions import TruncMonth
 
 from moorage.accounts.models import Organization
-from moorage.billing import invoices, locks, prices
+from moorage.billing import invoices, ledger, locks, prices, tiers, wallets
 from moorage.billing import statement as statements
-from moorage.billing.models import BillingMonth, RatedUsage, Statement, UnratedUsage
+from moorage.billing.ledger import Account, Entry
+from moorage.billing.models import BillingMonth, MinimumCommitment, RatedUsage, Statement, UnratedUsage
 from moorage.billing.policy import ReviewPolicy
 from moorage.billing.statement import Line, Unpriced
 from moorage.deployments.models import Deployment
@@ -28,6 +29,10 @@ logger = logging.getLogger(__name__)
 
 #: Usage of the month's last minutes arrives within this time.
 GRACE: Final = dt.timedelta(hours=2)
+#: Months before this are closed, or somebody has looked at why they are not.
+_LOOK_BACK: Final = dt.timedelta(days=366)
+#: What the rated rows of one line have in common, besides the month they were used in.
+_KIND: Final = ("deployment_id", "served_name", "meter", "price_id", "tier", "pico_per_unit")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +49,7 @@ class Closed:
 
 def close_due(*, now: dt.datetime) -> tuple[Closed, ...]:
     """Closes every month whose grace is over, of every organization that is charged in it."""
+    _expect_minimums(now)
     due = BillingMonth.objects.filter(closed_at=None, period_start__lt=now - GRACE).order_by("period_start")
     periods = {Period.containing(start) for start in due.values_list("period_start", flat=True).distinct()}
     return tuple(closed for period in sorted(periods) for closed in close_period(period, now))
@@ -98,7 +104,8 @@ def _why_held(organization_id: str, period: Period) -> str:
 
 def _freeze(organization: Organization, period: Period, now: dt.datetime) -> Statement:
     """The month as it will stay. The rows are locked against late rating by the caller's lock."""
-    built = running(organization=organization, period=period)
+    _charge_minimum(organization, period, now)
+    built = running(organization=organization, period=period, with_minimum=True)
     document = statements.canonical(built)
     return Statement.objects.create(
         organization=organization,
@@ -106,45 +113,111 @@ def _freeze(organization: Organization, period: Period, now: dt.datetime) -> Sta
         period_end=period.end,
         currency=built.currency,
         total_pico=built.total_pico,
+        credit_applied_pico=built.credit_applied_pico,
         document=document,
         sha256=statements.sha256(document),
         frozen_at=now,
     )
 
 
-def running(*, organization: Organization, period: Period) -> statements.Statement:
-    """The statement of ``period`` from the rated rows as they are now."""
+def _expect_minimums(now: dt.datetime) -> None:
+    """Whoever agreed on a minimum is charged in every month of it, used or not."""
+    for minimum in MinimumCommitment.objects.order_by("organization_id", "period_start").filter(pico__gt=0):
+        period = max(Period.containing(minimum.period_start), Period.containing(now - _LOOK_BACK))
+        months = []
+        while period.end <= now - GRACE:
+            months.append(BillingMonth(organization_id=minimum.organization_id, period_start=period.start))
+            period = Period.containing(period.end)
+        BillingMonth.objects.bulk_create(
+            [month for month in months if _least(minimum.organization_id, month.period_start)], ignore_conflicts=True
+        )
+
+
+def _charge_minimum(organization: Organization, period: Period, now: dt.datetime) -> None:
+    """Posts what is missing to the agreed minimum; credit pays for it as for usage."""
+    line = _missing(organization, period, running(organization=organization, period=period).lines)
+    if line is None:
+        return
+    key = f"minimum:{organization.pk}:{period}"
+    ledger.post(
+        kind="minimum",
+        idempotency_key=key,
+        entries=[
+            Entry(account=Account.RECEIVABLE, organization_id=organization.pk, pico=line.amount_pico),
+            Entry(account=Account.ADJUSTMENT, organization_id=organization.pk, pico=-line.amount_pico),
+        ],
+        effective_at=period.end,
+    )
+    wallets.capture(
+        organization_id=organization.pk,
+        pico=line.amount_pico,
+        period_start=period.start,
+        idempotency_key=f"capture:{key}",
+        at=now,
+    )
+
+
+def _missing(organization: Organization, period: Period, lines: Sequence[Line]) -> Line | None:
+    agreed = _least(organization.pk, period.start)
+    if agreed is None:
+        return None
+    return statements.minimum_line(lines=lines, minimum_pico=int(agreed.pico), minimum_id=agreed.pk, period=period)
+
+
+def _least(organization_id: str, period_start: dt.datetime) -> MinimumCommitment | None:
+    """The minimum that holds for this month; None where none does."""
+    agreed = MinimumCommitment.objects.filter(organization_id=organization_id, period_start__lte=period_start)
+    last = agreed.order_by("-period_start", "-created_at", "-id").first()
+    return last if last is not None and last.pico > 0 else None
+
+
+def running(*, organization: Organization, period: Period, with_minimum: bool = False) -> statements.Statement:
+    """The statement of ``period`` from the rated rows as they are now; ``with_minimum``: as it would be closed."""
     rows = (
         RatedUsage.objects.for_organization(organization)
         .filter(period_start=period.start)
         .order_by()
         .annotate(usage_month=TruncMonth("ended_at", tzinfo=dt.UTC))
-        .values("usage_month", "deployment_id", "served_name", "meter", "price_id", "price__pico_per_unit")
+        .values(*_KIND, "usage_month", "price__tiers", "price__state", "price__device_class")
         .annotate(sum_quantity=Sum("quantity"), sum_pico=Sum("amount_pico"), sources=Count("*"))
     )
     found = list(rows)
     names = deployment_names({row["deployment_id"] for row in found})
+    frozen = {
+        f"{start:%Y-%m}": pk
+        for pk, start in Statement.objects.for_organization(organization).values_list("pk", "period_start")
+    }
+    lines = [_line(row, names, frozen, period) for row in found]
+    if with_minimum and (missing := _missing(organization, period, lines)) is not None:
+        lines.append(missing)
     return statements.build(
         organization_id=organization.id,
         organization_name=organization.name,
         period=period,
         currency=prices.CURRENCY,
-        lines=[
-            Line(
-                deployment_id=row["deployment_id"],
-                deployment_name=names.get(row["deployment_id"], row["deployment_id"]),
-                served_name=row["served_name"],
-                meter=row["meter"],
-                price_id=row["price_id"],
-                pico_per_unit=row["price__pico_per_unit"],
-                usage_month=f"{row['usage_month']:%Y-%m}",
-                quantity=int(row["sum_quantity"]),
-                amount_pico=int(row["sum_pico"]),
-                sources=row["sources"],
-            )
-            for row in found
-        ],
+        lines=lines,
+        credit_applied_pico=wallets.applied_in(organization.pk, period.start),
         unpriced=unpriced(organization=organization, period=period),
+    )
+
+
+def _line(row: Mapping[str, Any], names: Mapping[str, str], frozen: Mapping[str, str], period: Period) -> Line:
+    usage_month = f"{row['usage_month']:%Y-%m}"
+    return Line(
+        deployment_id=row["deployment_id"],
+        deployment_name=names.get(row["deployment_id"], row["deployment_id"]),
+        served_name=row["served_name"],
+        meter=row["meter"],
+        price_id=row["price_id"],
+        pico_per_unit=row["pico_per_unit"],
+        usage_month=usage_month,
+        quantity=int(row["sum_quantity"]),
+        amount_pico=int(row["sum_pico"]),
+        sources=row["sources"],
+        tier=row["tier"],
+        tiers=tuple((tier.begins, tier.pico) for tier in tiers.of_json(row["price__tiers"])),
+        scope=" on ".join(part for part in (row["price__state"], row["price__device_class"]) if part),
+        late_of=frozen.get(usage_month, "") if usage_month != str(period) else "",
     )
 
 

@@ -3,17 +3,35 @@
 PlatformError
 ├── NotFound
 │   ├── InvoiceNotFound
+│   ├── CreditNoteNotFound
+│   ├── ApprovalNotFound
+│   ├── ReviewItemNotFound
+│   ├── TopUpNotFound
 │   └── StatementLineNotFound
 ├── Conflict
 │   ├── PriceInThePast
 │   ├── PriceExists
 │   ├── InvoiceChanged
+│   ├── NothingToCredit
+│   ├── ApprovalChanged
+│   ├── ApprovalPending
+│   ├── OwnRequest
+│   ├── NotReversible
+│   ├── NoSavedMethod
+│   ├── NotOffered
+│   ├── NothingToRefund
+│   ├── TopUpChanged
 │   └── PaidElsewhere
 ├── InvalidInput
 │   ├── InvalidPrice
 │   ├── InvalidPeriod
+│   ├── InvalidAmount
+│   ├── InvalidBillingDetails
+│   ├── InvalidCredit
 │   ├── InvalidLineCursor
+│   ├── InvalidTopUp
 │   └── ReasonMissing
+├── ProviderAway (503)
 ├── WebhookRefused (400)
 └── WebhookTooLarge (413)
 
@@ -27,6 +45,67 @@ class InvoiceNotFound(errors.NotFound):
     """There is no such invoice here. Check the id."""
 
     code = "invoice_not_found"
+
+
+class CreditNoteNotFound(errors.NotFound):
+    """There is no such credit note here. Check the id."""
+
+    code = "credit_note_not_found"
+
+
+class NothingToCredit(errors.Conflict):
+    """Nothing of this invoice can be credited: it has no number yet, is void, or is credited in full already."""
+
+    code = "nothing_to_credit"
+
+
+class InvalidCredit(errors.InvalidInput):
+    """More cannot be credited than the invoice and its lines come to. Look at what is credited already."""
+
+    code = "invalid_credit"
+
+
+class InvalidBillingDetails(errors.InvalidInput):
+    """These billing details cannot stand on an invoice."""
+
+    code = "invalid_billing_details"
+
+
+class ApprovalNotFound(errors.NotFound):
+    """There is no such request for approval. Check the id."""
+
+    code = "approval_not_found"
+
+
+class ReviewItemNotFound(errors.NotFound):
+    """Nothing with this id waits for you. Somebody else may have been faster; look at the list again."""
+
+    code = "review_item_not_found"
+
+
+class ApprovalChanged(errors.Conflict):
+    """This request has been decided already. Open it again and look."""
+
+    code = "approval_changed"
+
+
+class ApprovalPending(errors.Conflict):
+    """The same is asked for already and waits for another administrator. Ask one of them, or take it back."""
+
+    code = "approval_pending"
+
+
+class OwnRequest(errors.Conflict):
+    """A second person decides: another administrator approves or refuses what you asked for, and only whoever asked
+    can take it back."""
+
+    code = "own_request"
+
+
+class InvalidAmount(errors.InvalidInput):
+    """Write an amount above zero as a decimal number such as 12.50."""
+
+    code = "invalid_amount"
 
 
 class StatementLineNotFound(errors.NotFound):
@@ -65,6 +144,12 @@ class InvalidPrice(errors.InvalidInput):
     code = "invalid_price"
 
 
+class InvalidWallet(errors.InvalidInput):
+    """This cannot be set for a wallet."""
+
+    code = "invalid_wallet"
+
+
 class InvalidPeriod(errors.InvalidInput):
     """A month is written YYYY-MM, such as 2026-11."""
 
@@ -77,10 +162,58 @@ class InvalidLineCursor(errors.InvalidInput):
     code = "invalid_cursor"
 
 
+class NotReversible(errors.Conflict):
+    """This has a correction of its own: a credit note takes back usage, a revocation takes back credit."""
+
+    code = "not_reversible"
+
+
 class ReasonMissing(errors.InvalidInput):
     """Say why: the reason is kept with the invoice and in the audit log."""
 
     code = "reason_missing"
+
+
+class TopUpNotFound(errors.NotFound):
+    """There is no such top-up here. Check the id."""
+
+    code = "top_up_not_found"
+
+
+class NoSavedMethod(errors.Conflict):
+    """There is no saved payment method. Add one first."""
+
+    code = "no_saved_method"
+
+
+class NotOffered(errors.Conflict):
+    """This instance's payment provider does not offer this."""
+
+    code = "not_offered"
+
+
+class NothingToRefund(errors.Conflict):
+    """There is no unused paid credit that can be paid back to where it came from."""
+
+    code = "nothing_to_refund"
+
+
+class TopUpChanged(errors.Conflict):
+    """The top-up is not in a status that allows this. Open it again and look."""
+
+    code = "top_up_changed"
+
+
+class InvalidTopUp(errors.InvalidInput):
+    """A top-up is between 1.00 and 10,000.00, in whole cents."""
+
+    code = "invalid_top_up"
+
+
+class ProviderAway(errors.PlatformError):
+    """The payment provider does not answer. Nothing was charged. Try again in a minute."""
+
+    code, status_code, permanent = "provider_away", 503, False
 
 
 class WebhookRefused(errors.PlatformError):

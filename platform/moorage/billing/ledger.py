@@ -1,42 +1,32 @@
 """The ledger's only writer. A transaction is a set of signed entries that sum to zero, and is never edited.
 
-Positive is debit. Accounts are per organization:
+Positive is debit; the accounts are in chart.py. ``prove`` (proof.py) adds everything up again.
 
-    customer_receivable   what the organization owes us (debit)
-    revenue_usage         rated usage (credit)
-    revenue_adjustment    invoices that were voided (debit)
-    rounding              what rounding an invoice to cents added or dropped
-    bad_debt              invoices given up as uncollectible (debit)
-    <provider>_clearing   payments that a provider has collected for us (debit)
-
-The database refuses unbalanced, late, changed and deleted entries; see migration 0002.
+The database refuses unbalanced, late, changed and deleted entries; see migrations 0002 and 0010.
 """
 
 import dataclasses
 import datetime as dt
-import enum
 from collections.abc import Sequence
+from typing import Final
 
 from django.db import connection, transaction
 from django.db.models import Sum
 
+from moorage.accounts import audit
+from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
+from moorage.billing.chart import Account
+from moorage.billing.errors import NotReversible, ReasonMissing
 from moorage.billing.models import LedgerAccount, LedgerEntry, LedgerTransaction, new_transaction_id
 from moorage.billing.prices import CURRENCY
+from moorage.billing.proof import Proof, prove
 from moorage.kernel import clock
 
+__all__ = ["Account", "Entry", "Proof", "balance", "post", "prove", "reverse"]
 
-class Account(enum.StrEnum):
-    """The chart of accounts."""
-
-    RECEIVABLE = "customer_receivable"
-    REVENUE = "revenue_usage"
-    ADJUSTMENT = "revenue_adjustment"
-    ROUNDING = "rounding"
-    BAD_DEBT = "bad_debt"
-    STRIPE_CLEARING = "stripe_clearing"
-    TRANSFER_CLEARING = "transfer_clearing"
-    MEMORY_CLEARING = "memory_clearing"
+#: What has corrections of its own.
+_CORRECTED_OTHERWISE: Final = frozenset({Account.REVENUE, Account.WALLET})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +53,27 @@ def post(
     Entries must sum to zero and none may be zero; a key that is known must come with the entries it came with.
     Anything else is a mistake of ours and asserts (the database refuses the former too).
     """
+    posted, _ = _post(
+        kind=kind,
+        idempotency_key=idempotency_key,
+        entries=entries,
+        effective_at=effective_at,
+        currency=currency,
+        reverses=reverses,
+    )
+    return posted
+
+
+def _post(
+    *,
+    kind: str,
+    idempotency_key: str,
+    entries: Sequence[Entry],
+    effective_at: dt.datetime,
+    currency: str,
+    reverses: LedgerTransaction | None,
+) -> tuple[LedgerTransaction, bool]:
+    """The transaction, and whether it is new."""
     assert len(entries) >= 2 and sum(entry.pico for entry in entries) == 0, "a transaction sums to zero"
     assert all(type(entry.pico) is int and entry.pico for entry in entries), "an entry is a whole number that moves"
     posted = LedgerTransaction(
@@ -91,7 +102,7 @@ def post(
             assert _entries(known) == sorted((e.organization_id, str(e.account), e.pico) for e in entries), (
                 f"{idempotency_key} was posted before with other entries"
             )
-            return known
+            return known, False
     LedgerEntry.objects.bulk_create(
         LedgerEntry(
             transaction_id=posted.id,
@@ -100,7 +111,100 @@ def post(
         )
         for entry in entries
     )
-    return posted
+    return posted, True
+
+
+@transaction.atomic
+def reverse(
+    *, reversed_transaction: LedgerTransaction, by: Actor, reason: str, effective_at: dt.datetime | None = None
+) -> LedgerTransaction:
+    """Posts the exact mirror of ``reversed_transaction``, once: whoever comes second, at the same time too, gets the
+    reversal that is there. The database refuses any other mirror.
+
+    Raises ReasonMissing, and NotReversible for what has a correction of its own: rated usage is taken back by a credit
+    note, credit by ``wallets.revoke``.
+    """
+    if not reason.strip():
+        raise ReasonMissing(param="reason")
+    entries = _entries(reversed_transaction)
+    if _CORRECTED_OTHERWISE & {kind for _, kind, _ in entries}:
+        raise NotReversible
+    made, is_new = _post(
+        kind="reversal",
+        idempotency_key=f"reversal:{reversed_transaction.pk}",
+        entries=[
+            Entry(account=Account(kind), organization_id=organization_id or "", pico=-pico)
+            for organization_id, kind, pico in entries
+        ],
+        effective_at=effective_at or reversed_transaction.effective_at,
+        currency=reversed_transaction.entries.values_list("account__currency", flat=True).distinct().get(),
+        reverses=reversed_transaction,
+    )
+    if is_new:
+        audit.record(
+            organization=Organization.objects.filter(pk=entries[0][0]).first(),
+            by=by,
+            action="ledger.reversed",
+            subject=reversed_transaction.pk,
+            detail={"reason": reason, "reversal": made.pk},
+        )
+    return made
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Posting:
+    """A transaction to post, as :func:`post` takes it."""
+
+    kind: str
+    idempotency_key: str
+    entries: tuple[Entry, ...]
+    effective_at: dt.datetime
+    currency: str = CURRENCY
+
+
+@transaction.atomic
+def post_all(postings: Sequence[Posting]) -> None:
+    """Posts many transactions at once, by the rules of :func:`post`."""
+    for posting in postings:
+        assert len(posting.entries) >= 2 and sum(entry.pico for entry in posting.entries) == 0, "it sums to zero"
+        assert all(type(entry.pico) is int and entry.pico for entry in posting.entries), "an entry moves something"
+    ids = {posting.idempotency_key: new_transaction_id() for posting in postings}
+    assert len(ids) == len(postings), "each has a key of its own"
+    if not ids:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO ledger_transaction (id, kind, idempotency_key, effective_at, created_at)"
+            " SELECT *, %s FROM unnest(%s::text[], %s::text[], %s::text[], %s::timestamptz[])"
+            " ON CONFLICT (idempotency_key) DO NOTHING RETURNING idempotency_key",
+            [
+                clock.now(),
+                list(ids.values()),
+                [posting.kind for posting in postings],
+                list(ids),
+                [posting.effective_at for posting in postings],
+            ],
+        )
+        added = {key for (key,) in cursor.fetchall()}
+    for known in (posting for posting in postings if posting.idempotency_key not in added):
+        post(
+            kind=known.kind,
+            idempotency_key=known.idempotency_key,
+            entries=known.entries,
+            effective_at=known.effective_at,
+            currency=known.currency,
+        )
+    new = [posting for posting in postings if posting.idempotency_key in added]
+    accounts = _account_ids({(e.organization_id, e.account, p.currency) for p in new for e in p.entries})
+    LedgerEntry.objects.bulk_create(
+        LedgerEntry(
+            transaction_id=ids[posting.idempotency_key],
+            account_id=accounts[entry.organization_id, entry.account, posting.currency],
+            amount_pico=entry.pico,
+        )
+        for posting in new
+        for entry in posting.entries
+    )
 
 
 def balance(*, organization: Organization, kind: Account, currency: str = CURRENCY) -> int:
@@ -111,50 +215,25 @@ def balance(*, organization: Organization, kind: Account, currency: str = CURREN
     return int(found or 0)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Proof:
-    """What does not add up; empty when all does."""
-
-    #: Ids of transactions whose entries do not sum to zero.
-    unbalanced: tuple[str, ...]
-    #: Organization id, and rated usage minus posted revenue in pico-units.
-    revenue_differs: tuple[tuple[str, int], ...]
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether everything adds up."""
-        return not self.unbalanced and not self.revenue_differs
-
-
-def prove() -> Proof:
-    """Adds everything up again: each transaction sums to zero, and revenue is rated usage, per organization."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT t.id FROM ledger_transaction t LEFT JOIN ledger_entry e ON e.transaction_id = t.id"
-            " GROUP BY t.id HAVING coalesce(sum(e.amount_pico), 0) <> 0 OR count(e.id) < 2 ORDER BY t.id"
-        )
-        unbalanced = tuple(row[0] for row in cursor.fetchall())
-        cursor.execute(
-            """
-            SELECT coalesce(rated.organization_id, posted.organization_id),
-                   coalesce(rated.pico, 0) + coalesce(posted.pico, 0)
-              FROM (SELECT organization_id, sum(amount_pico) AS pico FROM rated_usage GROUP BY 1) AS rated
-              FULL JOIN (SELECT a.organization_id, sum(e.amount_pico) AS pico
-                           FROM ledger_entry e JOIN ledger_account a ON a.id = e.account_id
-                          WHERE a.kind = %s GROUP BY 1) AS posted
-                ON posted.organization_id = rated.organization_id
-             WHERE coalesce(rated.pico, 0) + coalesce(posted.pico, 0) <> 0
-             ORDER BY 1
-            """,
-            [str(Account.REVENUE)],
-        )
-        differs = tuple((row[0], int(row[1])) for row in cursor.fetchall())
-    return Proof(unbalanced=unbalanced, revenue_differs=differs)
-
-
 def _entries(posted: LedgerTransaction) -> list[tuple[str | None, str, int]]:
     rows = posted.entries.values_list("account__organization_id", "account__kind", "amount_pico")
     return sorted((organization_id, kind, int(pico)) for organization_id, kind, pico in rows)
+
+
+def _account_ids(wanted: set[tuple[str, Account, str]]) -> dict[tuple[str, Account, str], int]:
+    """The accounts, by organization, kind and currency."""
+    known = LedgerAccount.objects.filter(
+        organization_id__in={organization_id for organization_id, _, _ in wanted},
+        kind__in={str(kind) for _, kind, _ in wanted},
+    ).values_list("organization_id", "kind", "currency", "pk")
+    found = {
+        (organization_id, Account(kind), currency): pk
+        for organization_id, kind, currency, pk in known
+        if organization_id is not None
+    }
+    for organization_id, kind, currency in sorted(wanted - found.keys()):
+        found[organization_id, kind, currency] = _account_id(kind, organization_id, currency)
+    return found
 
 
 def _account_id(kind: Account, organization_id: str, currency: str) -> int:

@@ -1,9 +1,14 @@
 """Who waits for whom. Transaction-scoped advisory locks of PostgreSQL, always taken in this order: prices, an
-organization's month, invoice numbers."""
+organization's month, invoice numbers, credit note numbers."""
 
 from collections.abc import Iterable
 
+from typing import Final
+
 from django.db import connection
+
+#: Organizations share this many locks: a batch with usage of thousands of them must fit the server's table of locks.
+_SLOT: Final = "hashtextextended('billing:month:' || (hashtextextended({}, 0) & 255)::text, 0)"
 
 
 def share_prices() -> None:
@@ -18,13 +23,16 @@ def change_prices() -> None:
 
 def share_months(organization_ids: Iterable[str]) -> None:
     """While this transaction rates usage of these organizations, none of their months is closed."""
-    for organization_id in sorted(set(organization_ids)):
-        _take("SELECT pg_advisory_xact_lock_shared(hashtextextended('billing:month:' || %s, 0))", organization_id)
+    _take(
+        "SELECT pg_advisory_xact_lock_shared(slot) FROM (SELECT DISTINCT"  # noqa: S608
+        f" {_SLOT.format('organization_id')} AS slot FROM unnest(%s::text[]) AS organization_id ORDER BY 1) AS slots",
+        sorted(organization_ids),
+    )
 
 
 def close_month(organization_id: str) -> None:
     """While this transaction closes a month of the organization, none of its usage is rated."""
-    _take("SELECT pg_advisory_xact_lock(hashtextextended('billing:month:' || %s, 0))", organization_id)
+    _take(f"SELECT pg_advisory_xact_lock({_SLOT.format('%s')})", organization_id)
 
 
 def number_invoices() -> None:
@@ -32,6 +40,11 @@ def number_invoices() -> None:
     _take("SELECT pg_advisory_xact_lock(hashtextextended('billing:invoice_number', 0))")
 
 
-def _take(sql: str, *parameters: str) -> None:
+def number_credit_notes() -> None:
+    """The same for the numbers of credit notes; taken after the invoice's row is locked."""
+    _take("SELECT pg_advisory_xact_lock(hashtextextended('billing:credit_note_number', 0))")
+
+
+def _take(sql: str, *parameters: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)

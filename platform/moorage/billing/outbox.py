@@ -8,33 +8,34 @@ call itself is outside any transaction. What the provider refuses for good is pa
 import dataclasses
 import datetime as dt
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from django.db import connection, transaction
 
-from moorage.accounts.models import Membership, Role
-from moorage.billing import invoices
-from moorage.billing.models import Invoice, InvoiceLine, InvoiceStatus, OutboxMessage, ProviderCustomer
-from moorage.billing.payments import (
-    Customer,
-    DocumentLine,
-    InvoiceDocument,
-    Issued,
-    PaymentProvider,
-    ProviderError,
-    ProviderRefused,
-    ProviderUnavailable,
-)
-from moorage.kernel.clock import Period
+from moorage.billing import invoice_messages, reminder_messages, top_up_messages
+from moorage.billing.models import OutboxMessage
+from moorage.billing.payments import PaymentProvider, ProviderError, ProviderRefused, ProviderUnavailable
+from moorage.billing.provider_state import StateMismatch
 
 logger = logging.getLogger(__name__)
 
-DUE_DAYS: Final = 14
 #: Longer than any attempt takes: nobody else takes the message meanwhile.
 _LEASE: Final = dt.timedelta(minutes=10)
 _FIRST_PAUSE: Final = dt.timedelta(seconds=30)
 _LONGEST_PAUSE: Final = dt.timedelta(hours=1)
+
+Sender = Callable[[OutboxMessage, Mapping[str, PaymentProvider], dt.datetime], None]
+#: How a message of each topic is sent. A sender may be called again after any crash, with the same message.
+SENDERS: Final[Mapping[str, Sender]] = {
+    invoice_messages.ISSUE: invoice_messages.issue,
+    invoice_messages.VOID: invoice_messages.void,
+    invoice_messages.CREDIT_NOTE: invoice_messages.credit_note,
+    top_up_messages.TOP_UP: top_up_messages.start,
+    top_up_messages.CHARGE_SAVED: top_up_messages.charge,
+    top_up_messages.REFUND: top_up_messages.refund,
+    reminder_messages.REMINDER: reminder_messages.remind,
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +47,42 @@ class Sent:
     parked: int = 0
 
 
-class _NotYet(Exception):
-    """Another message has to be sent before."""
+def put(*, topic: str, subject_id: str, now: dt.datetime, key: str = "") -> OutboxMessage:
+    """A message about ``subject_id``, in the transaction of the change it follows from. ``key`` is its idempotency key,
+    by default ``<topic>:<subject_id>``; a second message with a key is the first one."""
+    made, _ = OutboxMessage.objects.get_or_create(
+        idempotency_key=key or f"{topic}:{subject_id}",
+        defaults={"topic": topic, "subject_id": subject_id, "created_at": now, "next_attempt_at": now},
+    )
+    return made
 
 
 def send_due(*, providers: Mapping[str, PaymentProvider], now: dt.datetime, limit: int = 50) -> Sent:
     """One attempt for every message that is due. Never call it inside a transaction."""
     assert not connection.in_atomic_block, "a network call holds no locks"
+    return _attempt(_claim(now, limit), providers, now)
+
+
+def send_now(message: OutboxMessage, *, providers: Mapping[str, PaymentProvider], now: dt.datetime) -> Sent:
+    """One attempt for ``message``, if nobody else has it. Never call it inside a transaction."""
+    assert not connection.in_atomic_block, "a network call holds no locks"
+    return _attempt(_claim(now, 1, message.pk), providers, now)
+
+
+def pause_after(attempts: int) -> dt.timedelta:
+    """How long to wait after the attempt with this number: 30 s, doubled each time, at most an hour. Pure."""
+    return min(_FIRST_PAUSE * 2 ** min(max(attempts - 1, 0), 20), _LONGEST_PAUSE)
+
+
+def _attempt(messages: list[OutboxMessage], providers: Mapping[str, PaymentProvider], now: dt.datetime) -> Sent:
     sent = later = parked = 0
-    for message in _claim(now, limit):
+    for message in messages:
         try:
-            _send(message, providers)
-        except (ProviderUnavailable, _NotYet) as error:
+            _send(message, providers, now)
+        except ProviderUnavailable as error:
             later += 1
             _put_off(message, now, str(error))
-        except ProviderError as error:
+        except (ProviderError, StateMismatch) as error:
             parked += 1
             _park(message, now, str(error))
         else:
@@ -69,16 +91,13 @@ def send_due(*, providers: Mapping[str, PaymentProvider], now: dt.datetime, limi
     return Sent(sent=sent, later=later, parked=parked)
 
 
-def pause_after(attempts: int) -> dt.timedelta:
-    """How long to wait after the attempt with this number: 30 s, doubled each time, at most an hour. Pure."""
-    return min(_FIRST_PAUSE * 2 ** min(max(attempts - 1, 0), 20), _LONGEST_PAUSE)
-
-
 @transaction.atomic
-def _claim(now: dt.datetime, limit: int) -> list[OutboxMessage]:
+def _claim(now: dt.datetime, limit: int, pk: str = "") -> list[OutboxMessage]:
     due = OutboxMessage.objects.select_for_update(skip_locked=True).filter(
         sent_at=None, parked_at=None, next_attempt_at__lte=now
     )
+    if pk:
+        due = due.filter(pk=pk)
     found = list(due.order_by("created_at", "id")[:limit])
     for message in found:
         message.attempts += 1
@@ -87,71 +106,11 @@ def _claim(now: dt.datetime, limit: int) -> list[OutboxMessage]:
     return found
 
 
-def _send(message: OutboxMessage, providers: Mapping[str, PaymentProvider]) -> None:
-    invoice = Invoice.objects.select_related("statement", "organization").get(pk=message.subject_id)
-    provider = providers.get(invoice.provider)
-    if provider is None:
-        raise ProviderUnavailable(f"This instance is not set up for {invoice.provider}.")
-    if message.topic == invoices.ISSUE:
-        _issue(message, invoice, provider)
-    elif message.topic == invoices.VOID:
-        _void(message, invoice, provider)
-    else:
+def _send(message: OutboxMessage, providers: Mapping[str, PaymentProvider], now: dt.datetime) -> None:
+    sender = SENDERS.get(message.topic)
+    if sender is None:
         raise ProviderRefused(f"Nobody knows the topic {message.topic}.")
-
-
-def _issue(message: OutboxMessage, invoice: Invoice, provider: PaymentProvider) -> None:
-    if invoice.status != InvoiceStatus.FINALIZED:
-        return  # it was voided before anybody outside heard of it
-    issued: Issued = provider.issue_invoice(
-        _document(invoice, _customer_reference(invoice, provider)), idempotency_key=message.idempotency_key
-    )
-    # A webhook may have been faster; what it has stored is the same.
-    Invoice.objects.filter(pk=invoice.pk).update(
-        provider_reference=issued.reference[:120], payment_url=issued.payment_url[:500]
-    )
-
-
-def _void(message: OutboxMessage, invoice: Invoice, provider: PaymentProvider) -> None:
-    if not invoice.provider_reference:
-        issuing = OutboxMessage.objects.filter(topic=invoices.ISSUE, subject_id=invoice.pk, sent_at=None)
-        if issuing.exists():
-            raise _NotYet("The invoice is still being issued.")
-        return
-    provider.void_invoice(invoice.provider_reference, idempotency_key=message.idempotency_key)
-
-
-def _customer_reference(invoice: Invoice, provider: PaymentProvider) -> str:
-    known = ProviderCustomer.objects.filter(organization_id=invoice.organization_id, provider=invoice.provider)
-    reference = known.values_list("reference", flat=True).first()
-    if reference is None:
-        owners = Membership.objects.filter(organization_id=invoice.organization_id, role=Role.OWNER)
-        email = owners.order_by("created_at", "id").values_list("user__email", flat=True).first() or ""
-        made = provider.ensure_customer(
-            Customer(organization_id=invoice.organization_id, name=invoice.organization.name, email=email),
-            idempotency_key=f"customer:{invoice.organization_id}",
-        )
-        ProviderCustomer.objects.bulk_create(
-            [ProviderCustomer(organization_id=invoice.organization_id, provider=invoice.provider, reference=made)],
-            ignore_conflicts=True,
-        )
-        reference = known.values_list("reference", flat=True).get()
-    return reference
-
-
-def _document(invoice: Invoice, customer_reference: str) -> InvoiceDocument:
-    lines = InvoiceLine.objects.filter(invoice=invoice).order_by("position")
-    return InvoiceDocument(
-        invoice_id=invoice.id,
-        number=invoices.number_text(invoice),
-        customer_reference=customer_reference,
-        currency=invoice.currency,
-        total_cents=invoice.total_cents,
-        lines=tuple(DocumentLine(description=line.description, amount_cents=line.amount_cents) for line in lines),
-        statement_sha256=invoice.statement.sha256,
-        period=str(Period.containing(invoice.statement.period_start)),
-        due_days=DUE_DAYS,
-    )
+    sender(message, providers, now)
 
 
 def _put_off(message: OutboxMessage, now: dt.datetime, error: str) -> None:

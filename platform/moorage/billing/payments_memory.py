@@ -1,26 +1,56 @@
 """A payment provider that lives in this process: for tests, and the shortest reading of the port."""
 
 import dataclasses
+import datetime as dt
+from collections.abc import Iterator
+from typing import TypeVar
 
 from moorage.billing.payments import (
+    Capability,
+    CreditNoteDocument,
     Customer,
     InvoiceDocument,
     Issued,
+    Page,
+    Payment,
+    PaymentStatus,
+    ProviderDispute,
+    ProviderDisputeStatus,
+    ProviderEvent,
     ProviderInvoice,
+    ProviderRefund,
+    ProviderRefundStatus,
     ProviderRefused,
     ProviderStatus,
     ReferenceUnknown,
+    RefundDocument,
+    SavedMethod,
+    TopUpDocument,
+    UsageReport,
 )
+from moorage.kernel import clock
+
+_Kept = TypeVar("_Kept")
+#: The last digits of a card that saves well and then declines every charge.
+DECLINED = "0341"
 
 
 class MemoryProvider:
-    """Keeps customers and invoices in dictionaries. ``pay`` is what a customer would do."""
+    """Keeps everything in dictionaries. ``pay``, ``save_card`` and ``dispute`` are what a customer would do."""
 
     name = "memory"
+    capabilities = frozenset(Capability)
 
     def __init__(self) -> None:
         self._customers: dict[str, str] = {}
         self._invoices: dict[str, ProviderInvoice] = {}
+        self._setups: dict[str, str] = {}
+        self._methods: dict[str, SavedMethod] = {}
+        self._payments: dict[str, Payment] = {}
+        self._refunds: dict[str, ProviderRefund] = {}
+        self._disputes: dict[str, ProviderDispute] = {}
+        self._credit_notes: dict[str, CreditNoteDocument] = {}
+        self._usage: dict[str, UsageReport] = {}
 
     def ensure_customer(self, customer: Customer, *, idempotency_key: str) -> str:  # noqa: ARG002
         """See the port."""
@@ -29,8 +59,7 @@ class MemoryProvider:
     def issue_invoice(self, document: InvoiceDocument, *, idempotency_key: str) -> Issued:  # noqa: ARG002
         """See the port."""
         reference = f"mem_{document.invoice_id}"
-        if document.customer_reference not in self._customers.values():
-            raise ProviderRefused("There is no such customer.")
+        self._known(document.customer_reference)
         made = ProviderInvoice(
             reference=reference,
             status=ProviderStatus.OPEN,
@@ -42,15 +71,16 @@ class MemoryProvider:
             invoice_id=document.invoice_id,
             statement_sha256=document.statement_sha256,
         )
+        is_new = reference not in self._invoices
         known = self._invoices.setdefault(reference, made)
+        method = self._methods.get(document.customer_reference)
+        if is_new and document.is_charged_automatically and method is not None and method.last4 != DECLINED:
+            self.pay(reference)
         return Issued(reference=reference, payment_url=known.payment_url)
 
     def fetch_invoice(self, reference: str) -> ProviderInvoice:
         """See the port."""
-        try:
-            return self._invoices[reference]
-        except KeyError as error:
-            raise ReferenceUnknown(reference) from error
+        return _found(self._invoices, reference)
 
     def void_invoice(self, reference: str, *, idempotency_key: str) -> None:  # noqa: ARG002
         """See the port."""
@@ -59,13 +89,199 @@ class MemoryProvider:
             raise ProviderRefused("It is paid.")
         self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.VOID)
 
+    def issue_credit_note(self, document: CreditNoteDocument, *, idempotency_key: str) -> str:  # noqa: ARG002
+        """See the port."""
+        invoice = self.fetch_invoice(document.invoice_reference)
+        reference = f"mem_{document.credit_note_id}"
+        if reference in self._credit_notes:
+            return reference
+        notes = [one for one in self._credit_notes.values() if one.invoice_reference == invoice.reference]
+        if sum(one.owed_cents + one.refund_cents for one in [*notes, document]) > invoice.total_cents:
+            raise ProviderRefused("That is more than the invoice.")
+        self._credit_notes[reference] = document
+        self._invoices[invoice.reference] = dataclasses.replace(
+            invoice, credited_cents=invoice.credited_cents + document.owed_cents
+        )
+        return reference
+
+    def start_setup(
+        self, customer_reference: str, *, return_url: str, cancel_url: str, idempotency_key: str  # noqa: ARG002
+    ) -> Page:
+        """See the port."""
+        reference = f"mem_setup_{idempotency_key}"
+        self._setups[reference] = self._known(customer_reference)
+        return Page(reference=reference, url=f"https://payments.invalid/{reference}")
+
+    def finish_setup(self, reference: str, *, customer_reference: str) -> SavedMethod | None:
+        """See the port."""
+        is_theirs = _found(self._setups, reference) == customer_reference
+        return self._methods.get(customer_reference) if is_theirs else None
+
+    def saved_method(self, customer_reference: str) -> SavedMethod | None:
+        """See the port."""
+        return self._methods.get(self._known(customer_reference))
+
+    def open_portal(self, customer_reference: str, *, return_url: str) -> str:  # noqa: ARG002
+        """See the port."""
+        return f"https://payments.invalid/portal/{self._known(customer_reference)}"
+
+    def start_top_up(self, document: TopUpDocument, *, idempotency_key: str) -> Page:  # noqa: ARG002
+        """See the port."""
+        payment = self._payment(document)
+        return Page(reference=payment.reference, url=f"https://payments.invalid/{payment.reference}")
+
+    def charge_saved(self, document: TopUpDocument, *, idempotency_key: str) -> Payment:  # noqa: ARG002
+        """See the port."""
+        method = self._methods.get(self._known(document.customer_reference))
+        if method is None:
+            raise ProviderRefused("There is no saved payment method.")
+        payment = self._payment(document)
+        if payment.status is PaymentStatus.PENDING and method.last4 == DECLINED:
+            declined = dataclasses.replace(payment, status=PaymentStatus.FAILED, reason="Your card was declined.")
+            self._payments[payment.reference] = declined
+        elif payment.status is PaymentStatus.PENDING:
+            self.pay(payment.reference)
+        return self._payments[payment.reference]
+
+    def fetch_payment(self, reference: str) -> Payment:
+        """See the port."""
+        return _found(self._payments, reference)
+
+    def refund(self, document: RefundDocument, *, idempotency_key: str) -> ProviderRefund:  # noqa: ARG002
+        """See the port."""
+        payment = self.fetch_payment(document.payment_reference)
+        reference = f"mem_{document.refund_id}"
+        if reference in self._refunds:
+            return self._refunds[reference]
+        if payment.refunded_cents + document.cents > payment.paid_cents:
+            raise ProviderRefused("That is more than is left of the payment.")
+        self._payments[payment.reference] = dataclasses.replace(
+            payment, refunded_cents=payment.refunded_cents + document.cents
+        )
+        self._refunds[reference] = ProviderRefund(
+            reference=reference,
+            status=ProviderRefundStatus.SUCCEEDED,
+            currency=document.currency,
+            cents=document.cents,
+            payment_reference=payment.reference,
+            refund_id=document.refund_id,
+            created_at=clock.now(),
+        )
+        return self._refunds[reference]
+
+    def fetch_refund(self, reference: str) -> ProviderRefund:
+        """See the port."""
+        return _found(self._refunds, reference)
+
+    def fetch_dispute(self, reference: str) -> ProviderDispute:
+        """See the port."""
+        return _found(self._disputes, reference)
+
+    def payments_since(self, since: dt.datetime) -> Iterator[Payment]:
+        """See the port."""
+        return (one for one in self._payments.values() if one.created_at >= since)
+
+    def refunds_since(self, since: dt.datetime) -> Iterator[ProviderRefund]:
+        """See the port."""
+        return (one for one in self._refunds.values() if one.created_at >= since)
+
+    def disputes_since(self, since: dt.datetime) -> Iterator[ProviderDispute]:
+        """See the port."""
+        return (one for one in self._disputes.values() if one.created_at >= since)
+
+    def invoices_since(self, since: dt.datetime) -> Iterator[ProviderInvoice]:  # noqa: ARG002
+        """See the port."""
+        return iter(list(self._invoices.values()))
+
+    def events_since(self, since: dt.datetime) -> Iterator[ProviderEvent]:  # noqa: ARG002
+        """See the port."""
+        return iter(())
+
+    def push_usage(self, report: UsageReport, *, idempotency_key: str) -> None:  # noqa: ARG002
+        """See the port."""
+        self._usage.setdefault(report.identifier, report)
+
+    def usage_total(self, customer_reference: str, *, start: dt.datetime, end: dt.datetime) -> int:
+        """See the port."""
+        mine = (one for one in self._usage.values() if one.customer_reference == customer_reference)
+        return sum(one.value_micro for one in mine if start <= one.at < end)
+
+    # What the customer, or somebody at the provider, does.
+
     def pay(self, reference: str) -> None:
-        """The customer pays."""
+        """The customer pays an invoice or a top-up."""
+        if reference in self._payments:
+            payment = self._payments[reference]
+            self._payments[reference] = dataclasses.replace(
+                payment, status=PaymentStatus.PAID, paid_cents=payment.cents, reason=""
+            )
+            return
         known = self.fetch_invoice(reference)
         assert known.status in {ProviderStatus.OPEN, ProviderStatus.UNCOLLECTIBLE}
-        self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.PAID, paid_cents=known.total_cents)
+        self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.PAID, paid_cents=known.total_cents - known.credited_cents)
 
     def give_up(self, reference: str) -> None:
         """The provider no longer expects the money."""
         known = self.fetch_invoice(reference)
         self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.UNCOLLECTIBLE)
+
+    def save_card(self, customer_reference: str, *, last4: str = "4242") -> None:
+        """The customer saves a card."""
+        self._methods[self._known(customer_reference)] = SavedMethod(
+            reference=f"mem_card_{last4}",
+            customer_reference=customer_reference,
+            brand="visa",
+            last4=last4,
+            expires="2030-12",
+        )
+
+    def dispute(self, reference: str, *, cents: int | None = None) -> str:
+        """The customer's bank takes a payment back, of a top-up or of an invoice; the dispute's reference."""
+        dispute = f"mem_dispute_{reference}"
+        payment, invoice = self._payments.get(reference), self._invoices.get(reference)
+        paid = payment or invoice
+        assert paid is not None
+        self._disputes[dispute] = ProviderDispute(
+            reference=dispute,
+            status=ProviderDisputeStatus.OPEN,
+            reason="fraudulent",
+            currency=paid.currency,
+            cents=cents or paid.paid_cents,
+            payment_reference=reference,
+            top_up_id=payment.top_up_id if payment else "",
+            invoice_id=invoice.invoice_id if invoice else "",
+            created_at=clock.now(),
+        )
+        return dispute
+
+    def close_dispute(self, reference: str, status: ProviderDisputeStatus) -> None:
+        """The banks have decided."""
+        self._disputes[reference] = dataclasses.replace(self.fetch_dispute(reference), status=status)
+
+    def _payment(self, document: TopUpDocument) -> Payment:
+        reference = f"mem_{document.top_up_id}"
+        made = Payment(
+            reference=reference,
+            checkout_reference=reference,
+            status=PaymentStatus.PENDING,
+            currency=document.currency,
+            cents=document.cents,
+            paid_cents=0,
+            refunded_cents=0,
+            customer_reference=self._known(document.customer_reference),
+            top_up_id=document.top_up_id,
+            created_at=clock.now(),
+        )
+        return self._payments.setdefault(reference, made)
+
+    def _known(self, customer_reference: str) -> str:
+        if customer_reference not in self._customers.values():
+            raise ReferenceUnknown("There is no such customer.")
+        return customer_reference
+
+
+def _found(kept: dict[str, _Kept], reference: str) -> _Kept:
+    try:
+        return kept[reference]
+    except KeyError as error:
+        raise ReferenceUnknown(reference) from error

@@ -1,37 +1,36 @@
-"""Stripe behind the port: our frozen lines become a Stripe invoice, in cents; Stripe collects. Only this module
-imports stripe.
+"""Stripe behind the port. Only this module imports stripe: it makes the client and gives its errors their meaning.
 
 Measured on stripe 16.1.0: a client retries only when told to, sends telemetry unless told not to, waits 80 s, and
-overriding one base address leaves the other three on the real hosts. Stripe forgets an idempotency key after a day,
-so an interrupted invoice is looked up by its metadata before anything is made, and carried on where it stopped.
+overriding one base address leaves the other three on the real hosts.
 """
 
 import dataclasses
+import datetime as dt
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, Final, Literal
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Final
 
 import stripe
 
+from moorage.billing import stripe_objects as objects
 from moorage.billing.payments import (
+    Capability,
     Customer,
-    DocumentLine,
-    InvoiceDocument,
-    Issued,
-    ProviderInvoice,
+    Page,
+    ProviderEvent,
+    ProviderFailed,
     ProviderRefused,
-    ProviderStatus,
     ProviderUnavailable,
     ReferenceUnknown,
+    SavedMethod,
+    UsageReport,
 )
+from moorage.billing.stripe_invoices import StripeInvoices
+from moorage.billing.stripe_payments import StripePayments
 
 API_VERSION: Final = "2026-10-28.endive"
 _TIMEOUT: Final = (5, 20)
 _RETRIES: Final = 2
-#: Stripe takes at most 250 lines; what is beyond this many is one line that points at the statement.
-_MOST_LINES: Final = 200
-
-CollectionMethod = Literal["send_invoice", "charge_automatically"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,122 +39,149 @@ class StripeSettings:
 
     api_key: str = dataclasses.field(repr=False)
     base_url: str | None = None
-    #: send_invoice asks the customer by mail; charge_automatically takes it from a stored payment method.
-    collection_method: CollectionMethod = "send_invoice"
+    #: The event name of the meter that takes micro-dollars; empty: usage is not exported.
+    meter: str = ""
 
 
-class StripeProvider:
-    """Collects through Stripe Invoicing."""
+class StripeProvider(StripeInvoices, StripePayments):
+    """Collects through Stripe Invoicing, Checkout and PaymentIntents."""
 
     name = "stripe"
+    _declined = stripe.CardError
 
     def __init__(self, settings: StripeSettings) -> None:
         self._settings = settings
-        self._client = _client(settings)
+        self._client: Any = _client(settings)
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """See the port: everything, the meter where one is named."""
+        return frozenset(Capability) - (frozenset() if self._settings.meter else {Capability.METER})
 
     def ensure_customer(self, customer: Customer, *, idempotency_key: str) -> str:
         """See the port."""
-        params: Any = {
+        params: dict[str, Any] = {
             "name": customer.name,
-            "metadata": {"moorage_organization": customer.organization_id},
+            "metadata": {objects.ORGANIZATION: customer.organization_id},
             **({"email": customer.email} if customer.email else {}),
         }
-        with _translated():
+        with self._translated():
             if customer.email:
                 listed = self._client.v1.customers.list({"email": customer.email, "limit": 100})
                 for known in listed.auto_paging_iter():
-                    if _metadata(known, "moorage_organization") == customer.organization_id:
-                        return known.id
-            return self._client.v1.customers.create(params, {"idempotency_key": idempotency_key}).id
+                    if objects.metadata(known, objects.ORGANIZATION) == customer.organization_id:
+                        return str(known.id)
+            return str(self._client.v1.customers.create(params, {"idempotency_key": idempotency_key}).id)
 
-    def issue_invoice(self, document: InvoiceDocument, *, idempotency_key: str) -> Issued:
-        """See the port. 1. find or make the draft 2. add the lines it lacks 3. compare 4. finalize 5. send."""
-        with _translated():
-            invoice = self._find(document) or self._create(document, idempotency_key)
-            if invoice.status == "void":
-                raise ProviderRefused("The invoice was voided in Stripe.")
-            if invoice.status == "draft":
-                self._fill(invoice, document, idempotency_key)
-                invoice = self._client.v1.invoices.retrieve(_id(invoice))
-                _compare(invoice, document)
-                invoice = self._client.v1.invoices.finalize_invoice(
-                    _id(invoice), {"auto_advance": True}, {"idempotency_key": f"{idempotency_key}:finalize"}
-                )
-            _compare(invoice, document)
-            if self._settings.collection_method == "send_invoice" and invoice.status == "open":
-                self._client.v1.invoices.send_invoice(
-                    _id(invoice), options={"idempotency_key": f"{idempotency_key}:send"}
-                )
-            return Issued(reference=_id(invoice), payment_url=invoice.hosted_invoice_url or "")
-
-    def fetch_invoice(self, reference: str) -> ProviderInvoice:
-        """See the port."""
-        with _translated():
-            invoice = self._client.v1.invoices.retrieve(reference)
-            return ProviderInvoice(
-                reference=_id(invoice),
-                status=ProviderStatus(invoice.status or "draft"),
-                currency=invoice.currency.upper(),
-                total_cents=invoice.total,
-                paid_cents=invoice.amount_paid,
-                payment_url=invoice.hosted_invoice_url or "",
-                customer_reference=_reference(invoice.customer),
-                invoice_id=_metadata(invoice, "moorage_invoice"),
-                statement_sha256=_metadata(invoice, "statement_sha256"),
+    def start_setup(self, customer_reference: str, *, return_url: str, cancel_url: str, idempotency_key: str) -> Page:
+        """See the port: a Checkout session in setup mode. Stripe writes its id in place of the braces."""
+        joint = "&" if "?" in return_url else "?"
+        with self._translated():
+            made = self._client.v1.checkout.sessions.create(
+                {
+                    "mode": "setup",
+                    "customer": customer_reference,
+                    "currency": "usd",
+                    "success_url": f"{return_url}{joint}page={{CHECKOUT_SESSION_ID}}",
+                    "cancel_url": cancel_url,
+                },
+                {"idempotency_key": idempotency_key},
             )
+            return Page(reference=str(made.id), url=made.url or "")
 
-    def void_invoice(self, reference: str, *, idempotency_key: str) -> None:
+    def finish_setup(self, reference: str, *, customer_reference: str) -> SavedMethod | None:
         """See the port."""
-        known = self.fetch_invoice(reference)
-        if known.status is ProviderStatus.VOID:
-            return
-        if known.status is ProviderStatus.PAID:
-            raise ProviderRefused("The invoice is paid in Stripe.")
-        with _translated():
-            self._client.v1.invoices.void_invoice(reference, options={"idempotency_key": idempotency_key})
+        with self._translated():
+            session = self._client.v1.checkout.sessions.retrieve(
+                reference, {"expand": ["setup_intent", "setup_intent.payment_method"]}
+            )
+            intent = session.setup_intent
+            if session.mode != "setup" or session.status != "complete" or intent is None:
+                return None
+            method, customer = intent.payment_method, objects.reference(session.customer)
+            if method is None or customer != customer_reference:
+                return None
+            self._client.v1.customers.update(
+                customer, {"invoice_settings": {"default_payment_method": objects.reference(method)}}
+            )
+            return objects.saved_method(method, customer)
 
-    def _find(self, document: InvoiceDocument) -> stripe.Invoice | None:
-        listed = self._client.v1.invoices.list({"customer": document.customer_reference, "limit": 100})
-        for invoice in listed.auto_paging_iter():
-            if _metadata(invoice, "moorage_invoice") == document.invoice_id:
-                return invoice
-        return None
+    def saved_method(self, customer_reference: str) -> SavedMethod | None:
+        """See the port: the customer's default for invoices."""
+        with self._translated():
+            found = self._client.v1.customers.retrieve(
+                customer_reference, {"expand": ["invoice_settings.default_payment_method"]}
+            )
+            if getattr(found, "deleted", False):
+                raise ReferenceUnknown(f"The customer {customer_reference} was deleted at Stripe.")
+            method = found.invoice_settings.default_payment_method
+            return None if method is None else objects.saved_method(method, customer_reference)
 
-    def _create(self, document: InvoiceDocument, idempotency_key: str) -> stripe.Invoice:
-        by_mail = self._settings.collection_method == "send_invoice"
-        params: Any = {
-            "customer": document.customer_reference,
-            "currency": document.currency.lower(),
-            "auto_advance": False,
-            "collection_method": self._settings.collection_method,
-            "pending_invoice_items_behavior": "exclude",
-            "description": f"Moorage {document.number}, usage of {document.period}",
-            "footer": f"Statement SHA-256 {document.statement_sha256}",
-            "metadata": {
-                "moorage_invoice": document.invoice_id,
-                "moorage_number": document.number,
-                "statement_sha256": document.statement_sha256,
-            },
-            **({"days_until_due": document.due_days} if by_mail else {}),
-        }
-        return self._client.v1.invoices.create(params, {"idempotency_key": f"{idempotency_key}:invoice"})
+    def open_portal(self, customer_reference: str, *, return_url: str) -> str:
+        """See the port."""
+        with self._translated():
+            made = self._client.v1.billing_portal.sessions.create(
+                {"customer": customer_reference, "return_url": return_url}
+            )
+            return str(made.url)
 
-    def _fill(self, invoice: stripe.Invoice, document: InvoiceDocument, idempotency_key: str) -> None:
-        items = self._client.v1.invoice_items.list({"invoice": _id(invoice), "limit": 100})
-        present = {_metadata(item, "moorage_line") for item in items.auto_paging_iter()}
-        for position, line in enumerate(_lines(document)):
-            if str(position) not in present:
-                self._client.v1.invoice_items.create(
-                    {
-                        "customer": document.customer_reference,
-                        "invoice": _id(invoice),
-                        "currency": document.currency.lower(),
-                        "amount": line.amount_cents,
-                        "description": line.description[:500],
-                        "metadata": {"moorage_line": str(position)},
-                    },
-                    {"idempotency_key": f"{idempotency_key}:line:{position}"},
+    def events_since(self, since: dt.datetime) -> Iterator[ProviderEvent]:
+        """See the port."""
+        with self._translated():
+            listed = self._client.v1.events.list({"created": {"gte": objects.seconds(since)}, "limit": 100})
+            for found in listed.auto_paging_iter():
+                thing: Any = found.data.object
+                yield ProviderEvent(
+                    id=str(found.id),
+                    kind=str(found.type),
+                    object_id=str(getattr(thing, "id", "") or ""),
+                    created_at=objects.moment(found.created),
                 )
+
+    def push_usage(self, report: UsageReport, *, idempotency_key: str) -> None:
+        """See the port."""
+        try:
+            with self._translated():
+                self._client.v1.billing.meter_events.create(
+                    {
+                        "event_name": self._settings.meter,
+                        "identifier": report.identifier,
+                        "timestamp": objects.seconds(report.at),
+                        "payload": {
+                            "stripe_customer_id": report.customer_reference,
+                            "value": str(report.value_micro),
+                        },
+                    },
+                    {"idempotency_key": idempotency_key},
+                )
+        except ProviderRefused as refused:
+            # An earlier attempt whose answer was lost: that is what the identifier is for.
+            if "already exists" in str(refused) and report.identifier in str(refused):
+                return
+            raise
+
+    def usage_total(self, customer_reference: str, *, start: dt.datetime, end: dt.datetime) -> int:
+        """See the port."""
+        with self._translated():
+            for meter in self._client.v1.billing.meters.list({"limit": 100}).auto_paging_iter():
+                if meter.event_name == self._settings.meter:
+                    break
+            else:
+                raise ReferenceUnknown(f"Stripe has no meter {self._settings.meter}.")
+            listed = self._client.v1.billing.meters.event_summaries.list(
+                meter.id,
+                {
+                    "customer": customer_reference,
+                    "start_time": objects.seconds(start),
+                    "end_time": objects.seconds(end),
+                    "value_grouping_window": "hour",
+                    "limit": 100,
+                },
+            )
+            return sum(int(one.aggregated_value) for one in listed.auto_paging_iter())
+
+    def _translated(self) -> AbstractContextManager[None]:
+        return _translated()
 
 
 def _client(settings: StripeSettings) -> stripe.StripeClient:
@@ -171,40 +197,6 @@ def _client(settings: StripeSettings) -> stripe.StripeClient:
     )
 
 
-def _lines(document: InvoiceDocument) -> list[DocumentLine]:
-    charged = [line for line in document.lines if line.amount_cents]
-    if len(charged) <= _MOST_LINES:
-        return charged
-    rest = charged[_MOST_LINES - 1 :]
-    summed = DocumentLine(
-        description=f"{len(rest)} further lines, see the statement",
-        amount_cents=sum(line.amount_cents for line in rest),
-    )
-    return [*charged[: _MOST_LINES - 1], summed]
-
-
-def _compare(invoice: stripe.Invoice, document: InvoiceDocument) -> None:
-    found = (invoice.total, invoice.currency.upper(), _reference(invoice.customer))
-    wanted = (document.total_cents, document.currency, document.customer_reference)
-    if found != wanted:
-        raise ProviderRefused(f"Stripe's invoice {_id(invoice)} says {found}, ours {wanted}.")
-
-
-def _id(found: stripe.Invoice) -> str:
-    assert found.id, "a stored Stripe object has an id"
-    return found.id
-
-
-def _reference(found: object) -> str:
-    return found if isinstance(found, str) else str(getattr(found, "id", ""))
-
-
-def _metadata(found: stripe.Customer | stripe.Invoice | stripe.InvoiceItem, name: str) -> str:
-    metadata: Any = found.metadata
-    values = metadata if isinstance(metadata, dict) else metadata.to_dict() if metadata is not None else {}
-    return str(values.get(name, ""))
-
-
 @contextmanager
 def _translated() -> Iterator[None]:
     """Stripe's exceptions end here."""
@@ -216,7 +208,10 @@ def _translated() -> Iterator[None]:
         if error.code == "resource_missing":
             raise ReferenceUnknown(_sentence(error)) from error
         # 409: another call with this key is still running; 424 and 5xx: Stripe's own trouble.
-        if error.http_status is None or error.http_status in {409, 424, 429} or error.http_status >= 500:
+        if error.http_status is not None and error.http_status >= 500:
+            raise ProviderFailed(_sentence(error)) from error
+        # An APIError with another status is an answer that was cut off or is no JSON: the work may well be done.
+        if isinstance(error, stripe.APIError) or error.http_status is None or error.http_status in {409, 424, 429}:
             raise ProviderUnavailable(_sentence(error)) from error
         raise ProviderRefused(_sentence(error)) from error
 

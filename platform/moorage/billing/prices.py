@@ -1,68 +1,45 @@
-"""Which price is in force, and how a price is written: pure.
+"""How a price is written: pure. Which one is in force is price_book.py's.
 
-A price is a whole number of pico-units a token or a replica second. People write and read tokens per million:
-X USD per 1M tokens is exactly X × 10⁶ pico a token when X has at most six decimals; a replica second is exact to
-twelve decimals. Nothing is rounded here.
+A price is a whole number of pico-units a token, a request or a replica second. People write and read tokens per
+million: X USD per 1M tokens is exactly X × 10⁶ pico a token when X has at most six decimals; a request and a replica
+second are exact to twelve decimals. Nothing is rounded here.
 """
 
-import dataclasses
-import datetime as dt
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from moorage.billing.errors import InvalidPrice
 from moorage.billing.models import Meter
-from moorage.kernel.patterns import matches, specificity
+from moorage.billing.price_book import CURRENCY, PriceBook, PriceRow
 
-#: Everything is charged in this currency.
-CURRENCY: Final = "USD"
+__all__ = [
+    "CURRENCY",
+    "PriceBook",
+    "PriceRow",
+    "is_sensible",
+    "over_cost",
+    "parse",
+    "parse_hour",
+    "shortfall",
+    "text",
+    "text_per_hour",
+    "unit",
+]
+
 #: The highest price of one unit: 1,000 USD.
 _MOST_PICO: Final = 10**15
 _TOKENS_DECIMALS: Final = 6
-_SECONDS_DECIMALS: Final = 12
+_WHOLE_DECIMALS: Final = 12
+#: Margins are in hundredths of a percent.
+_BASIS: Final = 10_000
 _SECONDS_OF_HOUR: Final = 3600
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PriceRow:
-    """A price as rating sees it. ``model`` is a served name, or a pattern in which ``*`` stands for anything."""
-
-    id: str
-    meter: str
-    model: str
-    pico_per_unit: int
-    valid_from: dt.datetime
-    currency: str = CURRENCY
-
-
-class PriceBook:
-    """All prices, and the question which one is in force."""
-
-    def __init__(self, rows: Iterable[PriceRow]) -> None:
-        self._by_meter: dict[str, list[PriceRow]] = {}
-        for row in rows:
-            self._by_meter.setdefault(row.meter, []).append(row)
-        for found in self._by_meter.values():
-            found.sort(key=lambda row: (*specificity(row.model), row.valid_from, row.id), reverse=True)
-        self._candidates: dict[tuple[str, str], list[PriceRow]] = {}
-
-    def in_force(self, *, meter: str, served_name: str, moment: dt.datetime) -> PriceRow | None:
-        """The price of one unit of ``meter`` at ``moment``: of those that have begun, the most specific pattern,
-        then the latest beginning. None where nothing fits."""
-        key = (meter, served_name)
-        candidates = self._candidates.get(key)
-        if candidates is None:
-            rows = self._by_meter.get(meter, [])
-            candidates = self._candidates[key] = [row for row in rows if matches(row.model, served_name)]
-        return next((row for row in candidates if row.valid_from <= moment), None)
 
 
 def parse(meter: str, text: str) -> int:
     """Pico-units of one unit from what a person writes: USD per 1M tokens (at most six decimals), or USD per
-    replica second (at most twelve). Raises InvalidPrice with a sentence."""
+    request or replica second (at most twelve). Raises InvalidPrice with a sentence."""
     decimals = _decimals(meter)
-    per = "per 1M tokens" if decimals == _TOKENS_DECIMALS else "per replica second"
+    per = f"per {unit(meter)}"
     if not re.fullmatch(rf"[0-9]{{1,10}}(?:\.[0-9]{{1,{decimals}}})?", text.strip()):
         raise InvalidPrice(
             f"Write the price in {CURRENCY} {per} as a decimal number with at most {decimals} decimals, such as 0.25.",
@@ -104,8 +81,10 @@ def text(meter: str, pico_per_unit: int) -> str:
 
 
 def unit(meter: str) -> str:
-    """What :func:`text` is the price of: ``1M tokens`` or ``replica second``."""
-    return "1M tokens" if _decimals(meter) == _TOKENS_DECIMALS else "replica second"
+    """What :func:`text` is the price of: ``1M tokens``, ``request`` or ``replica second``."""
+    if _decimals(meter) == _TOKENS_DECIMALS:
+        return "1M tokens"
+    return "request" if meter == Meter.REQUESTS else "replica second"
 
 
 def is_sensible(pico_per_unit: int) -> bool:
@@ -113,5 +92,24 @@ def is_sensible(pico_per_unit: int) -> bool:
     return 0 <= pico_per_unit <= _MOST_PICO
 
 
+def over_cost(meter: str, cost_pico: int, basis_points: int) -> int:
+    """The price of a unit that costs us ``cost_pico``, with a margin in hundredths of a percent. Raises InvalidPrice where
+    that is no whole number of pico-units: nothing is rounded, the nearest exact prices are named."""
+    pico, rest = divmod(cost_pico * (_BASIS + basis_points), _BASIS)
+    if rest:
+        below, above = (f"{text(meter, near)} {CURRENCY} per {unit(meter)}" for near in (pico, pico + 1))
+        raise InvalidPrice(
+            f"{text(meter, cost_pico)} {CURRENCY} and {basis_points} basis points over it are no exact price."
+            f" The nearest that are: {below} and {above}.",
+            param="margin_basis_points",
+        )
+    return pico
+
+
+def shortfall(*, minimum_pico: int, charged_pico: int) -> int:
+    """What is missing to the minimum that was agreed on; nothing where more was charged."""
+    return max(0, minimum_pico - charged_pico)
+
+
 def _decimals(meter: str) -> int:
-    return _SECONDS_DECIMALS if meter == Meter.REPLICA_SECONDS else _TOKENS_DECIMALS
+    return _WHOLE_DECIMALS if meter in (Meter.REPLICA_SECONDS, Meter.REQUESTS) else _TOKENS_DECIMALS

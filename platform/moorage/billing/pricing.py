@@ -1,25 +1,73 @@
-"""The price list's verbs: a change is a new price from a moment on, and never reaches usage that is rated already."""
+"""The price list's verbs: a change is a new price from a moment on, and never reaches usage that is rated already.
 
+Ending a price is a row too: one that is never in force and only ends what was before it in its scope. Costs, which
+prices can be made of, and minimum commitments are set here as well; each change is a new row with an audit entry.
+"""
+
+import dataclasses
 import datetime as dt
+from collections.abc import Sequence
+from typing import Final
 
 from django.db import IntegrityError, transaction
 
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.billing import locks, prices
-from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
-from moorage.billing.models import Meter, Price, RatedUsage, UnratedUsage
+from moorage.accounts.models import Organization
+from moorage.billing import locks, prices, tiers
+from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast, PriceNotFound
+from moorage.billing.models import (
+    Meter,
+    MinimumCommitment,
+    Price,
+    RatedUsage,
+    ReplicaState,
+    Statement,
+    UnitCost,
+    UnratedUsage,
+)
+from moorage.billing.tiers import Tier
 from moorage.kernel import clock, patterns
+from moorage.kernel.clock import Period
 
 #: What a new instance begins with, in USD per 1M tokens and per replica second (0.072 USD an hour).
-DEFAULTS = {
+DEFAULTS: Final = {
     Meter.INPUT_TOKENS: "0.20",
     Meter.CACHED_INPUT_TOKENS: "0.05",
     Meter.OUTPUT_TOKENS: "0.60",
     Meter.REPLICA_SECONDS: "0.00002",
 }
 #: The default list is in force for any usage there can be.
-_ALWAYS = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+_ALWAYS: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+#: A margin is between giving it away and a hundredfold.
+_MARGINS: Final = range(-10_000, 1_000_001)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a price is of. ``model`` and ``device_class`` may be patterns; empty state and device class: any."""
+
+    meter: Meter
+    model: str = "*"
+    organization: Organization | None = None
+    state: str = ""
+    device_class: str = ""
+
+    def checked(self) -> "Scope":
+        """The same, tidied. Raises InvalidPrice where it makes no sense."""
+        scope = dataclasses.replace(self, model=self.model.strip(), device_class=self.device_class.strip())
+        if not _is_pattern(scope.model, most=170):
+            raise InvalidPrice("Name the model as clients do, or use a pattern such as demo/* or *.", param="model")
+        if scope.device_class and not _is_pattern(scope.device_class, most=80):
+            raise InvalidPrice("Name a device class, or use a pattern such as h200*.", param="device_class")
+        if scope.state and scope.state not in ReplicaState.values:
+            raise InvalidPrice(f"A replica's state is one of {', '.join(ReplicaState.values)}.", param="state")
+        if scope.meter != Meter.REPLICA_SECONDS and (scope.state or scope.device_class):
+            raise InvalidPrice(
+                "Only replica seconds are priced by state and device class. Leave both empty.",
+                param="state" if scope.state else "device_class",
+            )
+        return scope
 
 
 @transaction.atomic
@@ -31,50 +79,152 @@ def set_price(
     by: Actor,
     valid_from: dt.datetime | None = None,
     note: str = "",
+    organization: Organization | None = None,
+    state: str = "",
+    device_class: str = "",
+    graduated: Sequence[Tier] = (),
+    valid_to: dt.datetime | None = None,
 ) -> Price:
     """A new price of ``meter`` for ``model`` (a served name, or a pattern with ``*``) from ``valid_from`` on (None:
-    now). No existing row changes.
+    now), until ``valid_to`` or the next price of the same scope. No existing row changes.
 
-    Raises PriceInThePast when usage that this price would fit has been rated at or after ``valid_from``,
-    PriceExists, and InvalidPrice for a price or a pattern that makes no sense.
+    ``graduated`` is by the quantity of an organization's month; then ``pico_per_unit`` is not looked at, and the row has
+    the dearest rate. Raises PriceInThePast when usage that this price would fit has been rated at or after
+    ``valid_from``, PriceExists, and InvalidPrice for a price or a scope that makes no sense.
     """
-    pattern = model.strip()
-    if not pattern or len(pattern) > 170 or pattern.count("*") > 8 or any(ord(letter) < 32 for letter in pattern):
-        raise InvalidPrice("Name the model as clients do, or use a pattern such as demo/* or *.", param="model")
-    if type(pico_per_unit) is not int or not prices.is_sensible(pico_per_unit):
-        raise InvalidPrice("A price is between 0 and 1,000 USD a unit.", param="price")
-    locks.change_prices()
-    moment = valid_from or clock.now()
-    _refuse_the_past(Meter(meter), pattern, moment)
+    scope = Scope(meter=meter, model=model, organization=organization, state=state, device_class=device_class)
+    return _set(
+        scope.checked(), pico=pico_per_unit, graduated=graduated, begins=valid_from, ends=valid_to, by=by, note=note
+    )
+
+
+@transaction.atomic
+def set_price_over_cost(
+    *,
+    cost: UnitCost,
+    margin_basis_points: int,
+    by: Actor,
+    valid_from: dt.datetime | None = None,
+    note: str = "",
+    organization: Organization | None = None,
+    state: str = "",
+) -> Price:
+    """A new price of what ``cost`` is of, at that cost and a margin in hundredths of a percent over it. The price stays
+    when the cost changes: set it anew then. Raises what set_price does, and InvalidPrice naming the nearest exact prices
+    where there is no exact one."""
+    if margin_basis_points not in _MARGINS:
+        raise InvalidPrice("A margin is between -10,000 and 1,000,000 basis points.", param="margin_basis_points")
+    scope = Scope(
+        meter=Meter(cost.meter),
+        model=cost.model,
+        organization=organization,
+        state=state,
+        device_class=cost.device_class,
+    )
+    pico = prices.over_cost(cost.meter, cost.pico_per_unit, margin_basis_points)
+    return _set(
+        scope.checked(), pico=pico, begins=valid_from, by=by, note=note, cost=cost, margin=margin_basis_points
+    )
+
+
+@transaction.atomic
+def end_price(*, price: Price, by: Actor, at: dt.datetime | None = None, note: str = "") -> Price:
+    """Ends the price of ``price``'s scope at a moment (None: now); from then on the next best price counts, if there is
+    one. A new row says so. Raises PriceInThePast and PriceExists."""
+    moment = at or clock.now()
+    scope = Scope(
+        meter=Meter(price.meter),
+        model=price.model,
+        organization=price.organization,
+        state=price.state,
+        device_class=price.device_class,
+    )
+    return _set(scope, pico=0, begins=moment, ends=moment, by=by, note=note)
+
+
+def price_by_id(price_id: str) -> Price:
+    """One price. Raises PriceNotFound."""
+    found = Price.objects.select_related("organization", "cost").filter(pk=price_id).first()
+    if found is None:
+        raise PriceNotFound
+    return found
+
+
+def cost_by_id(cost_id: str) -> UnitCost:
+    """One cost. Raises PriceNotFound."""
+    found = UnitCost.objects.filter(pk=cost_id).first()
+    if found is None:
+        raise PriceNotFound("There is no such cost here. Check the id.", param="cost")
+    return found
+
+
+@transaction.atomic
+def set_cost(
+    *,
+    meter: Meter,
+    model: str,
+    pico_per_unit: int,
+    by: Actor,
+    device_class: str = "",
+    valid_from: dt.datetime | None = None,
+    note: str = "",
+) -> UnitCost:
+    """What a unit costs us from a moment on (None: now). No price changes with it. Raises InvalidPrice, PriceExists."""
+    scope = Scope(meter=meter, model=model, device_class=device_class).checked()
+    _refuse_nonsense(pico_per_unit)
     try:
         with transaction.atomic():
-            price = Price.objects.create(
+            cost = UnitCost.objects.create(
                 meter=meter,
-                model=pattern,
+                model=scope.model,
+                device_class=scope.device_class,
                 currency=prices.CURRENCY,
                 pico_per_unit=pico_per_unit,
-                valid_from=moment,
+                valid_from=valid_from or clock.now(),
                 created_by=by.label[:80],
                 note=note.strip()[:200],
             )
     except IntegrityError as error:
-        raise PriceExists from error
-    # Whatever waits for this price is looked at at once.
-    UnratedUsage.objects.filter(unpriced_meter=str(meter)).update(due_at=clock.now())
-    audit.record(
-        organization=None,
-        by=by,
-        action="price.set",
-        subject=price.id,
-        detail={
-            "meter": str(meter),
-            "model": pattern,
-            "price": prices.text(meter, pico_per_unit),
-            "per": prices.unit(meter),
-            "valid_from": moment.isoformat(),
-        },
+        raise PriceExists("There is already a cost of this that begins at this moment.") from error
+    detail = _words(scope, pico_per_unit, cost.valid_from)
+    audit.record(organization=None, by=by, action="cost.set", subject=cost.id, detail=detail)
+    return cost
+
+
+@transaction.atomic
+def set_minimum(
+    *, organization: Organization, pico: int, period: Period, by: Actor, note: str = ""
+) -> MinimumCommitment:
+    """From ``period`` on the organization pays at least ``pico`` a month; zero: no minimum any more. Raises InvalidPrice,
+    and PriceInThePast for a month that is closed."""
+    if type(pico) is not int or not 0 <= pico < 10**30:
+        raise InvalidPrice("A minimum is an amount of zero or more.", param="amount")
+    locks.close_month(organization.id)
+    closed = Statement.objects.for_organization(organization).filter(period_start__gte=period.start)
+    if closed.exists():
+        raise PriceInThePast(f"{period} is closed already. Choose a later month.", param="period")
+    made = MinimumCommitment.objects.create(
+        organization=organization,
+        pico=pico,
+        period_start=period.start,
+        created_by=by.label[:80],
+        note=note.strip()[:200],
     )
-    return price
+    audit.record(
+        organization=organization,
+        by=by,
+        action="minimum.set",
+        subject=made.id,
+        detail={"pico": str(pico), "from": str(period), "note": made.note},
+    )
+    return made
+
+
+def minimum_of(organization: Organization, period: Period) -> int:
+    """The least that the organization pays for ``period``, in pico-units; 0 where nothing was agreed on."""
+    rows = MinimumCommitment.objects.filter(organization=organization, period_start__lte=period.start)
+    found = rows.order_by("-period_start", "-id").values_list("pico", flat=True).first()
+    return int(found or 0)
 
 
 def ensure_default_prices() -> int:
@@ -101,14 +251,101 @@ def seed_prices(*, by: Actor) -> tuple[Price, ...]:
     )
 
 
-def _refuse_the_past(meter: Meter, pattern: str, moment: dt.datetime) -> None:
-    rated = RatedUsage.objects.filter(meter=meter, ended_at__gte=moment)
-    if "*" not in pattern:
-        rated = rated.filter(served_name=pattern)
+def _set(
+    scope: Scope,
+    *,
+    pico: int,
+    begins: dt.datetime | None,
+    by: Actor,
+    note: str,
+    graduated: Sequence[Tier] = (),
+    ends: dt.datetime | None = None,
+    cost: UnitCost | None = None,
+    margin: int | None = None,
+) -> Price:
+    tiers.check(graduated)
+    for rate in [tier.pico for tier in graduated] or [pico]:
+        _refuse_nonsense(rate)
+    locks.change_prices()
+    moment = begins or clock.now()
+    if ends is not None and ends < moment:
+        raise InvalidPrice("A price ends after it begins.", param="valid_to")
+    _refuse_the_past(scope, moment)
+    rate = tiers.dearest(graduated) if graduated else pico
+    try:
+        with transaction.atomic():
+            price = Price.objects.create(
+                meter=scope.meter,
+                model=scope.model,
+                organization=scope.organization,
+                state=scope.state,
+                device_class=scope.device_class,
+                currency=prices.CURRENCY,
+                pico_per_unit=rate,
+                tiers=tiers.as_json(graduated),
+                valid_from=moment,
+                valid_to=ends,
+                cost=cost,
+                margin_basis_points=margin,
+                created_by=by.label[:80],
+                note=note.strip()[:200],
+            )
+    except IntegrityError as error:
+        raise PriceExists from error
+    # Whatever waits for this price is looked at at once.
+    UnratedUsage.objects.filter(unpriced_meter=str(scope.meter)).update(due_at=clock.now())
+    detail = _words(scope, rate, moment)
+    if graduated:
+        detail["tiers"] = price.tiers
+    if ends is not None:
+        detail["valid_to"] = ends.isoformat()
+    if cost is not None:
+        detail |= {"cost": cost.id, "margin_basis_points": margin}
+    audit.record(
+        organization=scope.organization,
+        by=by,
+        action="price.ended" if ends == moment else "price.set",
+        subject=price.id,
+        detail=detail,
+    )
+    return price
+
+
+def _words(scope: Scope, pico: int, moment: dt.datetime) -> dict[str, object]:
+    found: dict[str, object] = {
+        "meter": str(scope.meter),
+        "model": scope.model,
+        "price": prices.text(scope.meter, pico),
+        "per": prices.unit(scope.meter),
+        "valid_from": moment.isoformat(),
+    }
+    return found | {
+        name: value for name, value in (("state", scope.state), ("device_class", scope.device_class)) if value
+    }
+
+
+def _is_pattern(text: str, *, most: int) -> bool:
+    return bool(text) and len(text) <= most and text.count("*") <= 8 and all(ord(letter) >= 32 for letter in text)
+
+
+def _refuse_nonsense(pico: int) -> None:
+    if type(pico) is not int or not prices.is_sensible(pico):
+        raise InvalidPrice("A price is between 0 and 1,000 USD a unit.", param="price")
+
+
+def _refuse_the_past(scope: Scope, moment: dt.datetime) -> None:
+    """A request has several meters; it is rated with all of its prices, also with those that it did not have."""
+    of_requests = (Meter.INPUT_TOKENS, Meter.CACHED_INPUT_TOKENS, Meter.OUTPUT_TOKENS, Meter.REQUESTS)
+    meters = of_requests if scope.meter == Meter.REQUESTS else (scope.meter,)
+    rated = RatedUsage.objects.filter(meter__in=meters, ended_at__gte=moment)
+    if scope.organization is not None:
+        rated = rated.filter(organization_id=scope.organization.id)
+    if "*" not in scope.model:
+        rated = rated.filter(served_name=scope.model)
     names = rated.order_by().values_list("served_name", flat=True).distinct()
-    if any(patterns.matches(pattern, name) for name in names.iterator()):
+    if any(patterns.matches(scope.model, name) for name in names.iterator()):
         raise PriceInThePast(
-            f"Usage of {pattern} was already rated after {moment:%Y-%m-%d %H:%M} UTC, and rated usage is never changed."
-            " Choose a later beginning.",
+            f"Usage of {scope.model} was already rated after {moment:%Y-%m-%d %H:%M} UTC, and rated usage is never"
+            " changed. Choose a later beginning.",
             param="valid_from",
         )

@@ -66,7 +66,7 @@ def decide(ours: Ours, theirs: ProviderInvoice) -> Move:
                 return Move.NOTHING
             if ours.status not in {InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE}:
                 raise StateMismatch(f"{theirs.reference} is paid, but ours is {ours.status}")
-            if theirs.paid_cents < ours.total_cents:
+            if theirs.paid_cents + theirs.credited_cents < ours.total_cents:
                 raise StateMismatch(f"{theirs.reference} is paid with {theirs.paid_cents} of {ours.total_cents} cents")
             return Move.PAID
         case ProviderStatus.VOID:

@@ -17,7 +17,11 @@ def configured() -> dict[str, PaymentProvider]:
     found: dict[str, PaymentProvider] = {TransferProvider.name: TransferProvider()}
     if settings.STRIPE_API_KEY:
         found[StripeProvider.name] = StripeProvider(
-            StripeSettings(api_key=settings.STRIPE_API_KEY, base_url=settings.STRIPE_BASE_URL)
+            StripeSettings(
+                api_key=settings.STRIPE_API_KEY,
+                base_url=settings.STRIPE_BASE_URL,
+                meter=settings.MOORAGE_STRIPE_METER,
+            )
         )
     return found
 

@@ -10,7 +10,7 @@ from typing import Final
 from django.db.models import QuerySet
 
 from moorage.accounts.models import Organization
-from moorage.billing import closing
+from moorage.billing import closing, statement_csv
 from moorage.billing import statement as statements
 from moorage.billing.errors import InvalidLineCursor, InvalidPeriod, InvoiceNotFound, StatementLineNotFound
 from moorage.billing.models import Invoice, InvoiceStatus, Price, RatedUsage, Statement, UnratedUsage
@@ -45,7 +45,7 @@ class StatementView:
     @property
     def csv(self) -> str:
         """The statement as CSV."""
-        return statements.as_csv(self.statement)
+        return statement_csv.as_csv(self.statement)
 
 
 def period_of(text: str | None) -> Period:

@@ -3,37 +3,41 @@
 A measured fact is queued by a trigger in the transaction that adds it and leaves the queue in the transaction that
 rates it, so that a crash at any instruction leaves it either waiting or rated and posted. Batches skip what another
 worker holds. Usage without a price stays queued, marked, and is looked at again when the price list changes and once
-a minute.
+a minute. Which price is in force is asked once for each kind of usage in the batch; the rest is rating_batch.py's SQL.
 """
 
 import dataclasses
 import datetime as dt
-import hashlib
+import functools
 import logging
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Max
 
 from moorage.accounts.models import Organization
-from moorage.billing import ledger, locks
-from moorage.billing.ledger import Account, Entry
-from moorage.billing.models import BillingMonth, Meter, Price, SourceKind, Statement, UnratedUsage
-from moorage.billing.prices import PriceBook, PriceRow
-from moorage.billing.rating import NoPrice, RatedLine, Source, rate, request_quantities
-from moorage.deployments.models import Revision
+from moorage.billing import ledger, locks, rating, rating_batch, wallets
+from moorage.billing.ledger import Account, Entry, Posting
+from moorage.billing.models import BillingMonth, Meter, Price, Statement
+from moorage.billing.price_book import Priced, PriceBook, PriceRow
+from moorage.billing.rating_batch import Added, Group, Rate
+from moorage.billing.tiers import of_json
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
-from moorage.metering.models import ReplicaUsage, UsageEvent
 
 logger = logging.getLogger(__name__)
 
-BATCH: Final = 5000
+BATCH: Final = 20_000
 #: Marks usage whose organization does not exist: a price cannot help it.
 NO_ORGANIZATION: Final = "organization"
-_COLUMNS: Final = (
-    "source_id, organization_id, deployment_id, revision_id, key_id, served_name, meter, quantity, price_id, currency,"
-    " amount_pico, ended_at, period_start, rated_at"
+_INSTANT: Final = dt.timedelta(microseconds=1)
+_METERS: Final = (
+    Meter.INPUT_TOKENS,
+    Meter.CACHED_INPUT_TOKENS,
+    Meter.OUTPUT_TOKENS,
+    Meter.REQUESTS,
+    Meter.REPLICA_SECONDS,
 )
 
 
@@ -60,38 +64,33 @@ def rate_all(*, most_batches: int = 200) -> int:
 def rate_batch(*, limit: int = BATCH) -> Batch:
     """Rates and posts up to ``limit`` facts that are due."""
     locks.share_prices()
-    sources = _claim(limit)
-    if not sources:
+    taken, found = rating_batch.claim(limit)
+    if not taken:
         return Batch(rated=0, unpriced=0)
-    known = set(
-        Organization.objects.filter(pk__in={source.organization_id for source in sources}).values_list("pk", flat=True)
-    )
+    if found != taken:
+        logger.error("usage_queued_but_not_measured count=%d", taken - found)
+    groups = rating_batch.groups()
+    organization_ids = {group.organization_id for group in groups}
+    known = set(Organization.objects.filter(pk__in=organization_ids).values_list("pk", flat=True))
     locks.share_months(known)
-    book = price_book()
-    lines: list[RatedLine] = []
-    done: list[str] = []
-    unpriced: list[NoPrice] = []
-    strangers: list[Source] = []
-    for source in sources:
-        if source.organization_id not in known:
-            strangers.append(source)
-            continue
-        result = rate(source, book)
-        if isinstance(result, NoPrice):
-            unpriced.append(result)
-        else:
-            lines.extend(result)
-            done.append(source.id)
-    _post(_store(lines, _closed_months(known)))
-    UnratedUsage.objects.filter(pk__in=done).delete()
-    _set_back(unpriced, strangers)
-    return Batch(rated=len(done), unpriced=len(unpriced) + len(strangers))
+    strangers = _set_back_strangers(sorted(organization_ids - known))
+    rates = _rates([group for group in groups if group.organization_id in known], _closed_months(known))
+    rating_batch.lay(rates)
+    unpriced = _set_back_unpriced() if any(_is_lacking(rate) for rate in rates) else 0
+    _post(_add(rates))
+    return Batch(rated=found - strangers - unpriced, unpriced=strangers + unpriced)
 
 
 def price_book() -> PriceBook:
-    """The whole price list."""
-    fields = ("id", "meter", "model", "pico_per_unit", "valid_from", "currency")
-    return PriceBook(PriceRow(**row) for row in Price.objects.values(*fields))
+    """The whole price list. It only grows: one of the same length with the same last row is the one that was read."""
+    return _price_book(*Price.objects.aggregate(rows=Count("*"), last=Max("id")).values())
+
+
+@functools.lru_cache(maxsize=2)
+def _price_book(_rows: int, _last: str | None) -> PriceBook:
+    fields = ("id", "meter", "model", "pico_per_unit", "valid_from", "currency", "organization_id", "state")
+    rows = Price.objects.values(*fields, "device_class", "valid_to", "tiers")
+    return PriceBook(PriceRow(**{**row, "tiers": of_json(row["tiers"])}) for row in rows)
 
 
 def charged_in(ended_at: dt.datetime, closed: Iterable[dt.datetime]) -> dt.datetime:
@@ -103,70 +102,45 @@ def charged_in(ended_at: dt.datetime, closed: Iterable[dt.datetime]) -> dt.datet
     return period.start
 
 
-def _claim(limit: int) -> list[Source]:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT source_id, kind FROM unrated_usage WHERE due_at <= clock_timestamp()"
-            " ORDER BY due_at LIMIT %s FOR UPDATE SKIP LOCKED",
-            [limit],
-        )
-        claimed = cursor.fetchall()
-    requests = [source_id for source_id, kind in claimed if kind == SourceKind.REQUEST]
-    times = [source_id for source_id, kind in claimed if kind == SourceKind.REPLICA_TIME]
-    return [*_requests(requests), *_replica_times(times)]
+def _rates(groups: Iterable[Group], closed: dict[str, set[dt.datetime]]) -> list[Rate]:
+    """The prices of every group, from each moment at which one of them changes."""
+    book = price_book()
+    rates = []
+    for group in groups:
+        period_start = charged_in(group.month_start, closed.get(group.organization_id, ()))
+        changes: dict[dt.datetime, dict[int, PriceRow | None]] = {}
+        for place, meter in enumerate(_METERS):
+            what = Priced(
+                meter=meter,
+                served_name=group.served_name,
+                organization_id=group.organization_id,
+                state=group.state,
+                device_class=group.device_class,
+            )
+            for moment, price in book.intervals(what, first=group.first, last=group.last):
+                changes.setdefault(moment, {})[place] = price
+        in_force: list[PriceRow | None] = [None] * len(_METERS)
+        moments = sorted(changes)
+        for moment, until in zip(moments, [*moments[1:], group.last + _INSTANT], strict=True):
+            for place, price in changes[moment].items():
+                in_force[place] = price
+            rates.append(
+                Rate(
+                    group=group,
+                    from_at=moment,
+                    until_at=until,
+                    period_start=period_start,
+                    prices=tuple(in_force),
+                )
+            )
+    return rates
 
 
-def _requests(ids: Sequence[str]) -> list[Source]:
-    rows = UsageEvent.objects.filter(pk__in=ids).values_list(
-        "request_id",
-        "organization_id",
-        "deployment_id",
-        "revision_id",
-        "key_id",
-        "served_name",
-        "ended_at",
-        "input_tokens",
-        "cached_tokens",
-        "output_tokens",
+def _is_lacking(rate: Rate) -> bool:
+    """Whether a meter that has to have a price may be without one."""
+    return any(
+        price is None and meter not in rating.OPTIONAL for meter, price in zip(_METERS, rate.prices, strict=True)
     )
-    return [
-        Source(
-            id=row[0],
-            organization_id=row[1],
-            deployment_id=row[2],
-            revision_id=row[3],
-            key_id=row[4],
-            served_name=row[5],
-            ended_at=row[6],
-            quantities=request_quantities(input_tokens=row[7], cached_tokens=row[8], output_tokens=row[9]),
-        )
-        for row in rows
-    ]
-
-
-def _replica_times(ids: Sequence[str]) -> list[Source]:
-    rows = list(ReplicaUsage.objects.filter(pk__in=ids)) if ids else []
-    pins = dict(Revision.objects.filter(pk__in={row.revision_id for row in rows}).values_list("pk", "pins"))
-    return [
-        Source(
-            id=row.id,
-            organization_id=row.organization_id,
-            deployment_id=row.deployment_id,
-            revision_id=row.revision_id,
-            key_id="",
-            served_name=_served_name(pins.get(row.revision_id), row.model_key),
-            ended_at=row.ended_at,
-            quantities=((Meter.REPLICA_SECONDS, row.seconds),),
-        )
-        for row in rows
-    ]
-
-
-def _served_name(pins: object, model_key: str) -> str:
-    """The served name that the revision pinned; the key in the Compose file where there is none."""
-    pin = pins.get(model_key) if isinstance(pins, dict) else None
-    name = pin.get("served_name") if isinstance(pin, dict) else None
-    return name if isinstance(name, str) and name else model_key
 
 
 def _closed_months(organization_ids: Iterable[str]) -> dict[str, set[dt.datetime]]:
@@ -177,111 +151,72 @@ def _closed_months(organization_ids: Iterable[str]) -> dict[str, set[dt.datetime
     return closed
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """What a batch has added for one organization, month and currency."""
-
-    organization_id: str
-    period_start: dt.datetime
-    currency: str
-    pico: int
-    until: dt.datetime
-    source_ids: tuple[str, ...]
-
-
-def _store(lines: Sequence[RatedLine], closed: dict[str, set[dt.datetime]]) -> list[_Stored]:
-    """Inserts ``lines`` and gives back the sums of those that were not there yet."""
-    if not lines:
-        return []
-    rated_at = clock.now()
-    months: set[tuple[str, dt.datetime]] = set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "CREATE TEMPORARY TABLE IF NOT EXISTS arriving_rated ON COMMIT DELETE ROWS AS"  # noqa: S608
-            f" SELECT {_COLUMNS} FROM rated_usage WITH NO DATA"
-        )
-        cursor.execute("DELETE FROM arriving_rated")
-        with cursor.copy(f"COPY arriving_rated ({_COLUMNS}) FROM STDIN") as copy:
-            for line in lines:
-                source = line.source
-                period_start = charged_in(source.ended_at, closed.get(source.organization_id, ()))
-                months.add((source.organization_id, period_start))
-                copy.write_row(
-                    (
-                        source.id,
-                        source.organization_id,
-                        source.deployment_id,
-                        source.revision_id,
-                        source.key_id,
-                        source.served_name,
-                        str(line.meter),
-                        line.quantity,
-                        line.price_id,
-                        line.currency,
-                        line.amount_pico,
-                        source.ended_at,
-                        period_start,
-                        rated_at,
-                    )
-                )
-        cursor.execute(
-            f"WITH added AS (INSERT INTO rated_usage ({_COLUMNS}) SELECT {_COLUMNS} FROM arriving_rated"  # noqa: S608
-            " ON CONFLICT (source_id, meter) DO NOTHING"
-            " RETURNING organization_id, period_start, currency, amount_pico, ended_at, source_id)"
-            " SELECT organization_id, period_start, currency, sum(amount_pico), max(ended_at),"
-            " array_agg(DISTINCT source_id) FROM added GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
-        )
-        rows = cursor.fetchall()
+def _add(rates: Sequence[Rate]) -> list[Added]:
+    """Adds the lines of the batch; of facts that are rated already, none."""
     BillingMonth.objects.bulk_create(
         [
             BillingMonth(organization_id=organization_id, period_start=start)
-            for organization_id, start in sorted(months)
+            for organization_id, start in sorted({(rate.group.organization_id, rate.period_start) for rate in rates})
         ],
         ignore_conflicts=True,
     )
-    return [
-        _Stored(
-            organization_id=row[0],
-            period_start=row[1],
-            currency=row[2],
-            pico=int(row[3]),
-            until=row[4],
-            source_ids=tuple(sorted(row[5])),
+    has_graduated = any(price is not None and price.tiers for rate in rates for price in rate.prices)
+    at = clock.now()
+    try:
+        with transaction.atomic():
+            return rating_batch.add(at=at, has_graduated=has_graduated)
+    except IntegrityError:
+        logger.error("usage_queued_again count=%d", rating_batch.drop_rated())
+        return rating_batch.add(at=at, has_graduated=has_graduated)
+
+
+def _post(added: Sequence[Added]) -> None:
+    """Posts what was added, and pays of it what the organizations' credit covers."""
+    posted = [
+        (
+            one,
+            Posting(
+                kind="usage",
+                # A fact is rated once: no other posting begins with this one.
+                idempotency_key=f"usage:{one.organization_id}:{one.period_start:%Y-%m}:{one.first_source_id}",
+                entries=(
+                    Entry(account=Account.RECEIVABLE, organization_id=one.organization_id, pico=one.pico),
+                    Entry(account=Account.REVENUE, organization_id=one.organization_id, pico=-one.pico),
+                ),
+                effective_at=one.until,
+                currency=one.currency,
+            ),
         )
-        for row in rows
+        for one in added
+        if one.pico
     ]
+    ledger.post_all([posting for _, posting in posted])
+    with_credit = wallets.with_credit({one.organization_id for one, _ in posted})
+    for one, posting in posted:
+        if one.organization_id in with_credit:
+            wallets.capture(
+                organization_id=one.organization_id,
+                pico=one.pico,
+                period_start=one.period_start,
+                idempotency_key=f"capture:{posting.idempotency_key}",
+                at=one.until,
+            )
 
 
-def _post(stored: Iterable[_Stored]) -> None:
-    for one in stored:
-        if one.pico == 0:
-            continue
-        content = hashlib.sha256("\n".join((str(one.pico), *one.source_ids)).encode()).hexdigest()
-        ledger.post(
-            kind="usage",
-            idempotency_key=f"usage:{one.organization_id}:{one.period_start:%Y-%m}:{content}",
-            entries=[
-                Entry(account=Account.RECEIVABLE, organization_id=one.organization_id, pico=one.pico),
-                Entry(account=Account.REVENUE, organization_id=one.organization_id, pico=-one.pico),
-            ],
-            effective_at=one.until,
-            currency=one.currency,
-        )
+def _set_back_strangers(organization_ids: Sequence[str]) -> int:
+    """Usage of nobody waits an hour: it stops nobody else."""
+    if not organization_ids:
+        return 0
+    until = clock.now() + dt.timedelta(hours=1)
+    count = rating_batch.set_back_strangers(organization_ids, mark=NO_ORGANIZATION, until=until)
+    logger.error("usage_without_organization count=%d first=%s", count, organization_ids[0])
+    return count
 
 
-def _set_back(unpriced: Sequence[NoPrice], strangers: Sequence[Source]) -> None:
+def _set_back_unpriced() -> int:
     """Leaves what has no price in the queue, says so, and looks again in a minute."""
-    later = clock.now() + dt.timedelta(minutes=1)
-    by_price: dict[tuple[str, str], list[str]] = {}
-    for one in unpriced:
-        by_price.setdefault((str(one.meter), one.source.served_name), []).append(one.source.id)
-    for (meter, model), ids in by_price.items():
-        rows = UnratedUsage.objects.filter(pk__in=ids)
-        if rows.exclude(unpriced_meter=meter, unpriced_model=model).exists():
-            logger.error("usage_unpriced meter=%s model=%s count=%d", meter, model, len(ids))
-        rows.update(unpriced_meter=meter, unpriced_model=model, due_at=later)
-    if strangers:
-        logger.error("usage_without_organization count=%d first=%s", len(strangers), strangers[0].id)
-        UnratedUsage.objects.filter(pk__in=[source.id for source in strangers]).update(
-            unpriced_meter=NO_ORGANIZATION, unpriced_model="", due_at=later + dt.timedelta(hours=1)
-        )
+    lacking = rating_batch.set_back_unpriced(until=clock.now() + dt.timedelta(minutes=1))
+    for one in lacking:
+        if one.is_news:
+            logger.error("usage_unpriced meter=%s model=%s count=%d", one.meter, one.served_name, one.count)
+    return sum(one.count for one in lacking)

@@ -14,13 +14,13 @@ from moorage.billing.models import (
     BillingMonth,
     Invoice,
     InvoiceStatus,
-    OutboxMessage,
     Price,
     RatedUsage,
     UnratedUsage,
-    WebhookEvent,
 )
 from moorage.billing.payments_transfer import TransferProvider
+from moorage.billing.trouble import failing_webhooks as failing_webhooks
+from moorage.billing.trouble import parked_messages as parked_messages
 from moorage.kernel.clock import Period
 from moorage.metering import queries as metering
 
@@ -199,13 +199,3 @@ def unpriced_usage() -> tuple[UnpricedUsage, ...]:
 def held_months() -> QuerySet[BillingMonth]:
     """Months that are due and not closed, with the reason."""
     return BillingMonth.objects.filter(closed_at=None).exclude(held_reason="").order_by("period_start", "id")
-
-
-def parked_messages() -> QuerySet[OutboxMessage]:
-    """What the provider refused for good, the oldest first."""
-    return OutboxMessage.objects.filter(sent_at=None).exclude(parked_at=None).order_by("parked_at", "id")
-
-
-def failing_webhooks() -> QuerySet[WebhookEvent]:
-    """Events that could not be applied yet, the oldest first."""
-    return WebhookEvent.objects.filter(applied_at=None).exclude(last_error="").order_by("received_at", "id")

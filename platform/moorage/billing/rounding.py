@@ -1,12 +1,17 @@
 """The one place where money is rounded: an invoice's total, from pico-units to cents, half away from zero.
 
 The lines' cents are then shares of that total by largest remainder, so that they add up to it. A credit of −x is
-rounded and shared as the exact mirror of a charge of x. Pure.
+rounded and shared as the exact mirror of a charge of x. Tax is a part of whole cents and is rounded the same way. Pure.
 """
 
 from collections.abc import Sequence
 
+from typing import Final
+
 from moorage.kernel.money import PICO_PER_CENT, Money
+
+#: Hundredths of a percent in a whole.
+BASIS_POINTS: Final = 10_000
 
 
 def to_cents(amounts: Sequence[int]) -> tuple[int, tuple[int, ...]]:
@@ -25,3 +30,11 @@ def to_cents(amounts: Sequence[int]) -> tuple[int, tuple[int, ...]]:
     for index in by_remainder[: total - sum(shares)]:
         shares[index] += 1
     return total, tuple(shares)
+
+
+def part_of(cents: int, numerator: int, denominator: int) -> int:
+    """``cents × numerator ÷ denominator`` in whole cents, half away from zero. The denominator is above zero."""
+    exact = cents * numerator
+    quotient, remainder = divmod(abs(exact), denominator)
+    whole = quotient + (1 if remainder * 2 >= denominator else 0)
+    return whole if exact >= 0 else -whole

@@ -4,14 +4,15 @@ from contextlib import ExitStack
 
 from celery import shared_task
 
-from moorage.billing import closing, outbox, providers, rater, webhooks
+from moorage.billing import closing, outbox, providers, rater, wallet_allowance, wallet_watch, wallets, webhooks
 from moorage.kernel import clock
 
 
 @shared_task
 def rate() -> None:
-    """Rates whatever waits."""
+    """Rates whatever waits, and tells the gateways what is left."""
     rater.rate_all()
+    wallet_allowance.keep()
 
 
 @shared_task
@@ -24,3 +25,5 @@ def sweep() -> None:
         steps.callback(webhooks.apply_due, available=available, now=now)
         steps.callback(outbox.send_due, providers=available, now=now)
         steps.callback(closing.close_due, now=now)
+        steps.callback(wallet_watch.alert, now=now)
+        steps.callback(wallets.expire_due, now=now)

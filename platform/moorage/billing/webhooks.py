@@ -7,15 +7,27 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
+from django.db.models import F, Q, QuerySet
 
-from moorage.billing import outbox, provider_state, providers, signatures
+from moorage.billing import outbox, provider_events, providers, signatures
 from moorage.billing.errors import WebhookRefused, WebhookTooLarge
-from moorage.billing.models import Invoice, InvoiceStatus, WebhookEvent
-from moorage.billing.payments import PaymentProvider, ProviderError, ProviderInvoice, ReferenceUnknown
+from moorage.billing.models import (
+    Dispute,
+    DisputeStatus,
+    EventCursor,
+    Invoice,
+    InvoiceStatus,
+    Refund,
+    RefundStatus,
+    TopUp,
+    TopUpStatus,
+    WebhookEvent,
+)
+from moorage.billing.payments import Capability, PaymentProvider, ProviderError
 from moorage.billing.provider_state import StateMismatch
 from moorage.kernel import clock
 
@@ -23,8 +35,9 @@ logger = logging.getLogger(__name__)
 
 MOST_BYTES: Final = 256 * 1024
 PROVIDER: Final = "stripe"
-#: A webhook may be lost: invoices that wait for money are asked for as often as this.
+#: A webhook may be lost: what waits for money is asked for as often as this, and so is the list of events.
 _ASK_EVERY: Final = dt.timedelta(minutes=10)
+_OVERLAP: Final = dt.timedelta(hours=1)
 _LEASE: Final = dt.timedelta(minutes=5)
 
 
@@ -55,19 +68,7 @@ def receive(
         raise WebhookRefused("This is no event.")
     thing = found.get("object") if isinstance(found, dict) else None
     object_id = thing.get("id") if isinstance(thing, dict) else None
-    before = WebhookEvent.objects.filter(pk=event_id).exists()
-    WebhookEvent.objects.bulk_create(
-        [
-            WebhookEvent(
-                id=event_id,
-                provider=PROVIDER,
-                kind=kind[:120],
-                object_id=object_id[:120] if isinstance(object_id, str) else "",
-            )
-        ],
-        ignore_conflicts=True,
-    )
-    return not before
+    return _keep(event_id, kind, object_id if isinstance(object_id, str) else "", PROVIDER)
 
 
 def apply_due(*, available: Mapping[str, PaymentProvider], now: dt.datetime, limit: int = 100) -> int:
@@ -87,21 +88,76 @@ def apply_due(*, available: Mapping[str, PaymentProvider], now: dt.datetime, lim
 
 
 def ask_for_open(*, available: Mapping[str, PaymentProvider], now: dt.datetime, limit: int = 50) -> int:
-    """Asks the providers for invoices that wait for money and were not heard of lately; how many were asked for."""
-    waiting = Invoice.objects.filter(status__in=[InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE])
-    stale = waiting.exclude(provider_reference="").exclude(checked_at__gt=now - _ASK_EVERY)
+    """Asks the providers for whatever waits for money and was not heard of lately: invoices, top-ups, refunds,
+    disputes. How many were asked for."""
+    stale = Q(checked_at=None) | Q(checked_at__lte=now - _ASK_EVERY)
+    owed = Invoice.objects.filter(stale, status__in=[InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE])
+    paying = TopUp.objects.filter(stale, status=TopUpStatus.STARTED)
+    waiting = [
+        *_waiting(owed.exclude(provider_reference=""), "invoice.", "provider_reference", limit),
+        *_waiting(paying.exclude(checkout_reference=""), "checkout.session.", "checkout_reference", limit),
+        *_waiting(paying.filter(checkout_reference="").exclude(payment_reference=""), "payment_intent.",
+                  "payment_reference", limit),
+        *_waiting(Refund.objects.filter(stale, status=RefundStatus.PENDING).exclude(reference=""), "refund.",
+                  "reference", limit),
+        *_waiting(Dispute.objects.filter(stale, status=DisputeStatus.OPEN), "charge.dispute.", "id", limit),
+    ]
     asked = 0
-    for invoice in stale.order_by("checked_at", "id")[:limit]:
-        provider = available.get(invoice.provider)
+    for found, kind, reference in waiting:
+        provider = available.get(found.provider)
         if provider is None:
             continue
         asked += 1
-        Invoice.objects.filter(pk=invoice.pk).update(checked_at=now)
+        type(found)._default_manager.filter(pk=found.pk).update(checked_at=now)
         try:
-            provider_state.apply(provider.fetch_invoice(invoice.provider_reference), provider=invoice.provider, now=now)
+            provider_events.apply(kind, reference, provider=provider, now=now)
         except (ProviderError, StateMismatch) as error:
-            logger.error("invoice_check_failed invoice=%s error=%s", invoice.id, error)
+            logger.error("check_failed of=%s error=%s", found.pk, error)
     return asked
+
+
+def poll(*, available: Mapping[str, PaymentProvider], now: dt.datetime) -> int:
+    """Reads the providers' own lists of events every ten minutes and keeps those whose webhook never came; how many
+    those were. The list is read from an hour before where the last reading ended: events are listed late, too."""
+    found = 0
+    for provider in available.values():
+        if Capability.EVENTS not in provider.capabilities:
+            continue
+        cursor, _ = EventCursor.objects.get_or_create(
+            provider=provider.name, defaults={"read_until": now, "polled_at": now - _ASK_EVERY}
+        )
+        due = EventCursor.objects.filter(pk=cursor.pk, polled_at__lte=now - _ASK_EVERY)
+        if not due.update(polled_at=now):
+            continue
+        try:
+            events = list(provider.events_since(cursor.read_until - _OVERLAP))
+        except ProviderError as error:
+            logger.error("events_not_read provider=%s error=%s", provider.name, error)
+            continue
+        found += sum(
+            _keep(one.id, one.kind, one.object_id, provider.name)
+            for one in sorted(events, key=lambda one: (one.created_at, one.id))
+            if provider_events.is_ours_to_see(one.kind)
+        )
+        latest = max((one.created_at for one in events), default=cursor.read_until)
+        EventCursor.objects.filter(pk=cursor.pk, read_until__lt=latest).update(read_until=latest)
+    return found
+
+
+def _waiting(rows: QuerySet[Any], kind: str, reference: str, limit: int) -> list[tuple[Any, str, str]]:
+    found = rows.order_by(F("checked_at").asc(nulls_first=True), "pk")[:limit]
+    return [(row, kind, str(getattr(row, reference))) for row in found]
+
+
+def _keep(event_id: str, kind: str, object_id: str, provider: str) -> bool:
+    """Stores an event unless it is there; whether it was new."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO webhook_event (id, provider, kind, object_id, received_at, attempts, next_attempt_at, last_error)"
+            " VALUES (%s, %s, %s, %s, now(), 0, now(), '') ON CONFLICT (id) DO NOTHING",
+            [event_id[:120], provider, kind[:120], object_id[:120]],
+        )
+        return cursor.rowcount == 1
 
 
 def _event(payload: bytes) -> dict[str, object]:
@@ -126,17 +182,12 @@ def _claim(now: dt.datetime, limit: int) -> list[WebhookEvent]:
 
 
 def _apply(event: WebhookEvent, available: Mapping[str, PaymentProvider], now: dt.datetime) -> str | None:
-    """Applies one event; what went wrong, or None. An event that is not about an invoice of ours has nothing to say."""
-    if not event.kind.startswith("invoice.") or not event.object_id:
-        return None
+    """Applies one event; what went wrong, or None. An event that is not about something of ours has nothing to say."""
     provider = available.get(event.provider)
     if provider is None:
         return f"This instance is not set up for {event.provider}."
     try:
-        theirs: ProviderInvoice = provider.fetch_invoice(event.object_id)
-        provider_state.apply(theirs, provider=event.provider, now=now)
-    except ReferenceUnknown:
-        return None  # deleted drafts and other people's invoices
+        provider_events.apply(event.kind, event.object_id, provider=provider, now=now)
     except (ProviderError, StateMismatch) as error:
         return str(error) or type(error).__name__
     return None

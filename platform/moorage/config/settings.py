@@ -90,9 +90,47 @@ MOORAGE_GATEWAY_DOMAIN = os.environ.get("MOORAGE_GATEWAY_DOMAIN", "").lower().rs
 STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY") or None
 STRIPE_WEBHOOK_SECRETS = _listed("STRIPE_WEBHOOK_SECRET")
 STRIPE_BASE_URL = os.environ.get("STRIPE_BASE_URL") or None
+#: The event name of a meter at Stripe that takes usage in micro-dollars; empty: usage is not exported.
+MOORAGE_STRIPE_METER = os.environ.get("MOORAGE_STRIPE_METER", "")
+#: What a customer has to know to pay by bank transfer, as it is shown to them.
+MOORAGE_BANK_DETAILS = os.environ.get("MOORAGE_BANK_DETAILS", "")
+#: How many days after its number an unpaid invoice is reminded of, and makes its organization past due and suspended.
+MOORAGE_REMINDER_DAYS = tuple(int(days) for days in _listed("MOORAGE_REMINDER_DAYS")) or (7, 14, 21)
+MOORAGE_PAST_DUE_DAYS = _whole("MOORAGE_PAST_DUE_DAYS") or 15
+MOORAGE_SUSPENDED_DAYS = _whole("MOORAGE_SUSPENDED_DAYS") or 30
+#: How a new organization pays: postpaid | prepaid (nothing is served before there is credit).
+MOORAGE_BILLING_MODE = _text("MOORAGE_BILLING_MODE", "postpaid")
+if MOORAGE_BILLING_MODE not in ("postpaid", "prepaid"):
+    raise ImproperlyConfigured("MOORAGE_BILLING_MODE is postpaid or prepaid.")
 #: Invoices above so many cents, and the first of an organization, wait for an administrator's approval.
 MOORAGE_REVIEW_ABOVE_CENTS = _whole("MOORAGE_REVIEW_ABOVE_CENTS") or 100_000
 MOORAGE_REVIEW_FIRST_INVOICE = _text("MOORAGE_REVIEW_FIRST_INVOICE", "yes") != "no"
+#: From so many pico-dollars on, another administrator has to agree to a credit, an adjustment and to giving up an
+#: invoice; 0: nobody has to.
+MOORAGE_FOUR_EYES_PICO = _whole("MOORAGE_FOUR_EYES_PICO") or 0
+#: An invoice is parked for an administrator that comes to more than so many times the highest month of the last year and
+#: to more than the floor, or that has more lines than these.
+MOORAGE_PARK_TIMES = _whole("MOORAGE_PARK_TIMES") or 3
+MOORAGE_PARK_FLOOR_CENTS = _whole("MOORAGE_PARK_FLOOR_CENTS") or 10_000
+MOORAGE_PARK_LINES = _whole("MOORAGE_PARK_LINES") or 1_000
+#: One tax on every invoice, in hundredths of a percent; 0: none.
+MOORAGE_TAX_NAME = _text("MOORAGE_TAX_NAME", "VAT")
+MOORAGE_TAX_BASIS_POINTS = _whole("MOORAGE_TAX_BASIS_POINTS") or 0
+#: Who sends the invoices, and how they want to be paid; lines are parted by a bar.
+MOORAGE_SELLER_NAME = _text("MOORAGE_SELLER_NAME", "Moorage")
+MOORAGE_SELLER_ADDRESS = os.environ.get("MOORAGE_SELLER_ADDRESS", "")
+MOORAGE_SELLER_TAX_ID = os.environ.get("MOORAGE_SELLER_TAX_ID", "")
+MOORAGE_SELLER_EMAIL = os.environ.get("MOORAGE_SELLER_EMAIL", "")
+MOORAGE_SELLER_PAYMENT = os.environ.get("MOORAGE_SELLER_PAYMENT", "")
+#: Mail to owners. Without a server nothing is mailed; the console shows the same.
+EMAIL_HOST = os.environ.get("MOORAGE_MAIL_HOST", "")
+EMAIL_PORT = _whole("MOORAGE_MAIL_PORT") or 587
+EMAIL_HOST_USER = os.environ.get("MOORAGE_MAIL_USER", "")
+EMAIL_HOST_PASSWORD = os.environ.get("MOORAGE_MAIL_PASSWORD", "")
+EMAIL_USE_TLS = _text("MOORAGE_MAIL_TLS", "yes") != "no"
+EMAIL_TIMEOUT = 10
+EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'dummy'}.EmailBackend"
+DEFAULT_FROM_EMAIL = _text("MOORAGE_MAIL_FROM", "moorage@localhost")
 if STRIPE_API_KEY and not STRIPE_WEBHOOK_SECRETS:
     raise ImproperlyConfigured("Set STRIPE_WEBHOOK_SECRET too: without it anybody could mark an invoice as paid.")
 
@@ -278,5 +316,7 @@ LOGGING = {
         name: {"level": "WARNING"}
         # Each announces what our own lines say better, several times a second.
         for name in ("httpx", "httpcore", "celery.app.trace", "celery.worker.strategy", "stripe")
-    },
+    }
+    # Tells of every table of every font that a PDF takes its glyphs from.
+    | {"fontTools": {"level": "ERROR"}},
 }

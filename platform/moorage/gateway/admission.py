@@ -150,7 +150,7 @@ class Admission:
         now = clock + self._offset
         gate = self.book.gate_of(grant, route, now)
         short, amount = gate.short(*gate.worst(input_tokens, output_tokens))
-        if amount > short.capacity or now < short.exhausted_until:
+        if short.can_never_be(amount) or now < short.exhausted_until:
             raise self._refusal(gate, short, amount, now)
         if self.lost_at is not None and clock >= self.lost_at + self._patience and short.held <= 0:
             self.refused += 1
@@ -199,7 +199,7 @@ class Admission:
             return Hold(gate, tokens, cost, gate.headers.text(now))
         short, amount = gate.short(tokens, cost)
         is_final = short.answered_at > wait.began and amount > short.remaining and short.is_exhausted
-        if amount > short.capacity or is_final:
+        if short.can_never_be(amount) or is_final:
             raise self._refusal(gate, short, amount, now)
         if clock >= wait.deadline:
             if self.lost_at is not None or short.answered_at <= wait.began or amount <= short.remaining:
@@ -220,7 +220,8 @@ class Admission:
 
     def _top_up_url(self, lease: Lease) -> str:
         organization = self._organizations.get(lease.organization_id)
-        return f"{self._console_url}/{organization.slug}/limits" if self._console_url and organization else ""
+        page = "wallet" if lease.is_balance else "limits"
+        return f"{self._console_url}/{organization.slug}/{page}" if self._console_url and organization else ""
 
     # -- the database's word
 

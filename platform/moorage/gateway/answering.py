@@ -13,7 +13,7 @@ from moorage.kernel.errors import PlatformError
 _ANTHROPIC: Final = "/v1/messages"
 
 
-class Answering(asyncio.Protocol):
+class Answering:
     """The half of a connection that speaks: an exchange's Client. The other half reads."""
 
     __slots__ = (

@@ -121,6 +121,15 @@ class Lease:
         return max(0, self.room + self.free)
 
     @property
+    def is_balance(self) -> bool:
+        """Whether it is of a wallet, not of a limit."""
+        return self.measure is Measure.MONEY and self.window is Window.ALWAYS
+
+    def can_never_be(self, amount: int) -> bool:
+        """Whether ``amount`` is more than the whole limit. Nobody tells of a top-up: a balance has to be asked for."""
+        return amount > self.capacity and not self.is_balance
+
+    @property
     def is_exhausted(self) -> bool:
         """Nobody can give more of it before its window ends: not the database, no other worker, no request of ours."""
         return self.others <= 0 and self.held <= 0

@@ -1,7 +1,7 @@
 """Where the worker listens: one port for clients, with TLS or without, and perhaps an address for operators."""
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from moorage.gateway import probes
 from moorage.gateway.client_protocol import ClientProtocol
@@ -30,7 +30,8 @@ class Listeners:
             said["metrics"] = f"{host}:{self._operators.port}"
         certificate = parts.certificate
         self._clients = await parts.loop.create_server(
-            lambda: ClientProtocol(parts),
+            # A protocol in all but its base class: see ``pool``.
+            lambda: cast(asyncio.Protocol, ClientProtocol(parts)),
             settings.host,
             settings.port,
             backlog=_BACKLOG,

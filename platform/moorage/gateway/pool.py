@@ -13,7 +13,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Collection, Iterator
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 from moorage.gateway import affinity
 from moorage.gateway.breaker import Breaker
@@ -32,6 +32,11 @@ _LONGEST_PAUSE: Final = 0.02
 
 #: Why no replica can take a request: all are at their slots; breakers are open; there is none that was not tried.
 Refusal = Literal["full", "broken", "gone"]
+
+
+def _new_connection() -> asyncio.Protocol:
+    # It has a protocol's methods; without the base class it can be compiled to a native class (see ``compiled``).
+    return cast(asyncio.Protocol, UpstreamConnection())
 
 
 class Replica:
@@ -83,12 +88,12 @@ class Replica:
         async with asyncio.timeout(seconds):
             while True:
                 try:
-                    _, connection = await loop.create_unix_connection(UpstreamConnection, self.socket)
+                    _, connection = await loop.create_unix_connection(_new_connection, self.socket)
                 except BlockingIOError:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
                 else:
-                    return connection
+                    return cast(UpstreamConnection, connection)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose answer is complete."""

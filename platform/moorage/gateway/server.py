@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from moorage.gateway import host_names, tls, traces
+from moorage.gateway import compiled, host_names, tls, traces
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
 from moorage.gateway.admission import Admission
@@ -100,7 +100,9 @@ class Server:
         ]
         if parts.traces is not None:
             parts.traces.start()
-        parts.access_log.write("gateway_started", boot=self.boot_id, **await self._listeners.start(), pid=os.getpid())
+        where = await self._listeners.start()
+        native = int(compiled.is_used())
+        parts.access_log.write("gateway_started", boot=self.boot_id, **where, pid=os.getpid(), native=native)
         parts.access_log.flush()
         # What lives now lives to the end; the collector need not walk it again.
         gc.collect()

@@ -46,7 +46,7 @@ class _KnownAnswer:
     reach: int  #: how far behind ``start`` the head may end
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection:
     """At most one request at a time. ``is_open`` says whether it can take one."""
 
     __slots__ = (
@@ -203,6 +203,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         return False
+
+    def pause_writing(self) -> None:
+        """A request is whole already; whatever the engine does not take yet is kept."""
+
+    def resume_writing(self) -> None:
+        """See pause_writing."""
 
     def connection_lost(self, _exc: Exception | None) -> None:
         self._transport = None

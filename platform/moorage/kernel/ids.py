@@ -32,11 +32,19 @@ PREFIXES: Final = {
     "req": "request, and so its usage event",
     "use": "replica usage",
     "pri": "price",
+    "cost": "cost of a unit",
+    "min": "minimum commitment",
     "st": "statement",
+    "cn": "credit note",
     "txn": "ledger transaction",
     "out": "outbox message",
+    "top": "top-up",
+    "ref": "refund",
+    "psh": "push of usage to a provider's meter",
     "aud": "audit entry",
     "itn": "invitation",
+    "apr": "request for approval",
+    "gra": "grant of credit",
 }
 
 

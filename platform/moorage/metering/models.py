@@ -97,6 +97,9 @@ class ReplicaUsage(models.Model):
     revision_id = models.CharField(max_length=40)
     replica_id = models.CharField(max_length=40)
     model_key = models.CharField(max_length=120)
+    #: What the replica did (pull, load, frozen, idle, busy) and on which devices, where it is known: prices may differ.
+    state = models.CharField(max_length=16, blank=True, default="", db_default="")
+    device_class = models.CharField(max_length=80, blank=True, default="", db_default="")
     seconds = models.BigIntegerField()
     started_at = models.DateTimeField()
     ended_at = models.DateTimeField()

@@ -20,13 +20,16 @@ def record_replica_time(
     model_key: str,
     started_at: dt.datetime,
     ended_at: dt.datetime,
+    state: str = "",
+    device_class: str = "",
 ) -> int:
     """Notes that a replica was ready during ``[started_at, ended_at)`` and returns the whole seconds now metered
     from ``started_at`` on.
 
     Keep ``metered_until = started_at + timedelta(seconds=<returned>)`` in the same transaction and begin there the
     next time: the fraction of a second is carried, not dropped. A second call with the same or an overlapping
-    beginning notes only what is new and still returns how far the time is metered.
+    beginning notes only what is new and still returns how far the time is metered. ``state`` (pull, load, frozen, idle,
+    busy) and ``device_class`` are for prices that differ by them; empty where they are not known.
     """
     assert started_at.tzinfo is not None and ended_at.tzinfo is not None, "times are aware"
     with connection.cursor() as cursor:
@@ -42,6 +45,8 @@ def record_replica_time(
             revision_id=revision_id,
             replica_id=replica_id,
             model_key=model_key,
+            state=state,
+            device_class=device_class,
             seconds=seconds,
             started_at=begin,
             ended_at=end,

@@ -36,6 +36,8 @@ class Statement(models.Model):
     period_end = models.DateTimeField()
     currency = models.CharField(max_length=3)
     total_pico = PicoField()
+    #: What the organization's credit has paid of it already; 0 before version 2.
+    credit_applied_pico = PicoField(default=0)
     document = models.TextField()
     sha256 = models.CharField(max_length=64)
     frozen_at = models.DateTimeField(default=clock.now)
@@ -47,6 +49,11 @@ class Statement(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["organization", "period_start"], name="statement_once_a_period"),
         ]
+
+    @property
+    def due_pico(self) -> int:
+        """What is left to invoice, exactly."""
+        return int(self.total_pico) - int(self.credit_applied_pico)
 
 
 class InvoiceStatus(models.TextChoices):
@@ -69,7 +76,12 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
 
 
 class Invoice(models.Model):
-    """What an organization owes for a frozen statement, in whole cents. Written by billing/states.py alone."""
+    """What an organization owes for a frozen statement, in whole cents. Written by billing/states.py alone.
+
+    ``total_cents = subtotal_cents + tax_cents``: the statement's due amount, rounded once, and tax on it. Until a number
+    is given the tax is what it would be today; with the number everything but status and provider is frozen, the
+    buyer's and the seller's details included.
+    """
 
     id = models.CharField(primary_key=True, max_length=40, default=new_invoice_id, editable=False)
     number = models.PositiveIntegerField(null=True, unique=True)
@@ -78,15 +90,23 @@ class Invoice(models.Model):
     status = models.CharField(max_length=16, choices=InvoiceStatus, default=InvoiceStatus.DRAFT)
     reason = models.TextField(default="", blank=True)
     currency = models.CharField(max_length=3)
+    subtotal_cents = models.BigIntegerField(default=0)
+    tax_cents = models.BigIntegerField(default=0)
     total_cents = models.BigIntegerField()
+    #: Copies of billing_details.Buyer and Seller, made with the number.
+    buyer = models.JSONField(default=dict, blank=True)
+    seller = models.JSONField(default=dict, blank=True)
     provider = models.CharField(max_length=16)
     provider_reference = models.CharField(max_length=120, blank=True, default="")
     payment_url = models.URLField(max_length=500, blank=True, default="")
     #: When the provider was last asked about it, so that a lost webhook is found.
     checked_at = models.DateTimeField(null=True)
+    #: Somebody's bank takes the payment back, or tries to. Set by billing/disputes.py.
+    disputed_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now)
     reviewed_by = models.CharField(max_length=80, blank=True, default="")
     finalized_at = models.DateTimeField(null=True)
+    due_at = models.DateTimeField(null=True)
     paid_at = models.DateTimeField(null=True)
 
     objects = InvoiceQuerySet.as_manager()
@@ -115,3 +135,19 @@ class InvoiceLine(models.Model):
     class Meta:
         db_table = "invoice_line"
         constraints = [models.UniqueConstraint(fields=["invoice", "position"], name="invoice_line_position_once")]
+
+
+class InvoiceTaxLine(models.Model):
+    """Tax on an invoice, as it was when the number was given. Append-only."""
+
+    id = models.BigAutoField(primary_key=True)
+    invoice = models.ForeignKey(Invoice, on_delete=models.PROTECT, related_name="tax_lines")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=80)
+    #: Hundredths of a percent.
+    basis_points = models.PositiveIntegerField()
+    amount_cents = models.BigIntegerField()
+
+    class Meta:
+        db_table = "invoice_tax_line"
+        constraints = [models.UniqueConstraint(fields=["invoice", "position"], name="invoice_tax_line_position_once")]

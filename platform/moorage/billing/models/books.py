@@ -12,6 +12,21 @@ def new_transaction_id() -> str:
     return ids.new("txn")
 
 
+class OrganizationCurrency(models.Model):
+    """The one currency of an organization, fixed by a trigger when its first account is made."""
+
+    organization = models.OneToOneField(
+        Organization, on_delete=models.PROTECT, primary_key=True, related_name="book_currency"
+    )
+    currency = models.CharField(max_length=3)
+
+    class Meta:
+        db_table = "organization_currency"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "currency"], name="organization_currency_is_referred_to"),
+        ]
+
+
 class LedgerAccount(models.Model):
     """Where value is: one row an organization and kind (receivable, revenue, clearing, …)."""
 

@@ -59,6 +59,17 @@ class WebhookEvent(models.Model):
         ]
 
 
+class EventCursor(models.Model):
+    """Up to when a provider's list of events was read, so that webhooks that never came are found."""
+
+    provider = models.CharField(primary_key=True, max_length=16)
+    read_until = models.DateTimeField()
+    polled_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "event_cursor"
+
+
 class ProviderCustomer(models.Model):
     """An organization's customer object at a provider."""
 
@@ -75,16 +86,19 @@ class ProviderCustomer(models.Model):
 
 
 class BankTransfer(models.Model):
-    """An invoice that is paid by bank transfer: what we wait for, and whether it came."""
+    """Money that comes by bank transfer, for an invoice or a top-up: what we wait for, and whether it came."""
 
     id = models.BigAutoField(primary_key=True)
-    #: What the customer writes on the transfer: the invoice's number.
+    #: What the customer writes on the transfer: the invoice's number, or the top-up's id.
     reference = models.CharField(max_length=40, unique=True)
-    invoice_id = models.CharField(max_length=40, unique=True)
+    #: The invoice or the top-up.
+    subject_id = models.CharField(max_length=40, unique=True)
     customer_reference = models.CharField(max_length=120)
     currency = models.CharField(max_length=3)
     total_cents = models.BigIntegerField()
-    statement_sha256 = models.CharField(max_length=64)
+    #: Empty for a top-up.
+    statement_sha256 = models.CharField(max_length=64, blank=True, default="")
+    created_at = models.DateTimeField(default=clock.now)
     paid_at = models.DateTimeField(null=True)
     voided_at = models.DateTimeField(null=True)
 

@@ -2,10 +2,12 @@
 
 from typing import Self
 
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
 from moorage.accounts.models import Organization
-from moorage.billing.models.price import Meter, Price
+from moorage.billing.models.meter import Meter
+from moorage.billing.models.price import Price
 from moorage.billing.pico_field import PicoField
 from moorage.kernel import clock
 
@@ -31,7 +33,14 @@ class RatedUsage(models.Model):
     served_name = models.CharField(max_length=170)
     meter = models.CharField(max_length=32, choices=Meter)
     quantity = models.BigIntegerField()
-    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+")
+    #: Prices are never removed, and the rater writes what it has just read: no row pays for a check or an index.
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+", db_constraint=False, db_index=False)
+    #: The rate of its tier: ``amount_pico`` is ``quantity`` times this.
+    pico_per_unit = models.BigIntegerField()
+    #: Which tier of a graduated price, counted from 0.
+    tier = models.PositiveSmallIntegerField(default=0, db_default=0)
+    #: A quantity that crosses tiers is split: which piece of it, counted from 0.
+    part = models.PositiveSmallIntegerField(default=0, db_default=0)
     currency = models.CharField(max_length=3)
     amount_pico = PicoField()
     #: When the usage ended.
@@ -45,11 +54,13 @@ class RatedUsage(models.Model):
     class Meta:
         db_table = "rated_usage"
         constraints = [
-            models.UniqueConstraint(fields=["source_id", "meter"], name="rated_usage_once"),
+            # Whatever its tiers are by then, the first piece of a quantity is there once.
+            models.UniqueConstraint(fields=["source_id", "meter", "part"], name="rated_usage_part_once"),
         ]
         indexes = [
             models.Index(fields=["organization_id", "period_start", "id"], name="rated_usage_by_period"),
-            models.Index(fields=["ended_at"], name="rated_usage_by_time"),
+            # Rows lie nearly in the order of their ends: a few pages say where each moment begins.
+            BrinIndex(fields=["ended_at"], name="rated_usage_by_end", pages_per_range=32),
         ]
 
 

@@ -1,4 +1,4 @@
-"""The doors of an instance as a person types them: up, down, status, logs, test, bench."""
+"""The doors of an instance as a person types them: up, down, status, logs, test, bench, compile."""
 
 import argparse
 import datetime as dt
@@ -11,14 +11,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from moorage.config.instance import bench_door, logs, report, runtime_choice, test_door, up
+from moorage.config.instance import bench_door, compile_door, logs, report, runtime_choice, test_door, up
 from moorage.config.instance.errors import InstanceError
 from moorage.config.instance.home import Home
 from moorage.config.instance.identity import Identity
 from moorage.config.instance.progress import Progress
 from moorage.config.instance.supervisor import end_leftovers
 
-DOORS: Final = ("up", "down", "status", "logs", "test", "bench")
+DOORS: Final = ("up", "down", "status", "logs", "test", "bench", "compile")
 #: Long enough for every process and engine to stop one after the other.
 _DOWN_SECONDS: Final = 120.0
 
@@ -30,6 +30,8 @@ def main(argv: Sequence[str], *, root: Path, environ: Mapping[str, str]) -> int:
         return test_door.run(list(argv[1:]), root=root, place=place, environ=environ)
     if argv[0] == "bench":
         return bench_door.run(list(argv[1:]), root=root, place=place, environ=environ)
+    if argv[0] == "compile":
+        return compile_door.run(place=place)
     asked = _parser().parse_args(argv)
     try:
         match asked.door:

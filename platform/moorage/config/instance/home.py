@@ -41,6 +41,11 @@ class Home:
         return self.path / "logs"
 
     @property
+    def compiled(self) -> Path:
+        """Native code of the gateway, where `./manage.py compile` has made it."""
+        return self.path / "compiled"
+
+    @property
     def sockets(self) -> Path:
         """Where sockets are: ``run`` where that is short enough, else a directory in the temporary one."""
         if len(os.fsencode(self.run)) + _LONGEST_TAIL <= _SOCKET_PATH_BYTES:

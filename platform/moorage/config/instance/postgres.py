@@ -3,6 +3,9 @@
 It listens on a Unix socket only, in a directory of its own, and asks for a random password. PostgreSQL refuses to run
 as root; started by root it runs as the system user `pgserver` (the name the wheel itself uses), and every directory
 above it is made passable (not readable) for that user.
+
+Its superuser makes the database and the roles, and is nobody afterwards: `moorage_owner` migrates, and the processes
+log in as roles that own nothing (billing/roles.py says what each may do).
 """
 
 import dataclasses
@@ -14,6 +17,7 @@ import signal
 import stat
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -29,6 +33,33 @@ DATABASE: Final = "moorage"
 MAJOR: Final = 18
 _SUPERUSER: Final = "postgres"
 _SYSTEM_USER: Final = "pgserver"
+#: Everything in the schema that somebody else owns becomes the owner's. Sequences of columns go with their tables.
+_HAND_OVER: Final = """
+DO $$
+DECLARE
+    statement text;
+BEGIN
+    ALTER SCHEMA public OWNER TO {owner};
+    FOR statement IN
+        SELECT format('ALTER %s %s OWNER TO {owner}',
+                      CASE relkind WHEN 'v' THEN 'VIEW' WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, oid::regclass)
+          FROM pg_class c
+         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v', 'S')
+           AND relowner <> '{owner}'::regrole
+           AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i')
+                              AND d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass)
+        UNION ALL
+        SELECT format('ALTER FUNCTION %s OWNER TO {owner}', oid::regprocedure) FROM pg_proc
+         WHERE pronamespace = 'public'::regnamespace AND proowner <> '{owner}'::regrole
+        UNION ALL
+        SELECT format('ALTER TYPE %s OWNER TO {owner}', t.oid::regtype) FROM pg_type t
+          JOIN pg_class c ON c.oid = t.typrelid
+         WHERE typnamespace = 'public'::regnamespace AND typowner <> '{owner}'::regrole AND c.relkind = 'c'
+    LOOP
+        EXECUTE statement;
+    END LOOP;
+END $$;
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +71,17 @@ class Postgres:
     password: str
     #: False only for throwaway servers: a crash of the machine may then lose everything.
     is_durable: bool = True
+    #: Passwords of the roles that the database has beside the superuser: ``owner`` and those of billing/roles.py.
+    logins: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def url(self) -> str:
-        """DATABASE_URL of the instance's database."""
+        """DATABASE_URL of the instance's database for its superuser."""
         return self._url(DATABASE)
+
+    def url_for(self, role: str) -> str:
+        """DATABASE_URL of the instance's database for one of ``logins``."""
+        return self._url(DATABASE, user=f"{DATABASE}_{role}", password=self.logins[role])
 
     def prepare(self) -> None:
         """Make the data directory if there is none. A directory whose making was interrupted is made anew."""
@@ -105,14 +142,32 @@ class Postgres:
             return False
 
     def ensure_database(self) -> None:
-        """Make the instance's database in the running server, if it is not there."""
+        """Make the instance's database and its roles in the running server, where they are not there.
+
+        A database from before there were roles belongs to ``owner`` afterwards, with all that is in it.
+        """
         with psycopg.connect(self._url(_SUPERUSER), autocommit=True, connect_timeout=10) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
                 connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+            for role, password in self.logins.items():
+                self._ensure_role(connection, f"{DATABASE}_{role}", password)
+            if "owner" in self.logins:
+                owner = sql.Identifier(f"{DATABASE}_owner")
+                connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(DATABASE), owner))
+        if "owner" in self.logins:
+            with psycopg.connect(self.url, connect_timeout=10) as connection:
+                connection.execute(_HAND_OVER.format(owner=f"{DATABASE}_owner"))  # type: ignore[arg-type]
 
-    def _url(self, database: str) -> str:
-        password, host = quote(self.password, safe=""), quote(str(self.socket), safe="/")
-        return f"postgresql://{_SUPERUSER}:{password}@/{database}?host={host}"
+    @staticmethod
+    def _ensure_role(connection: psycopg.Connection, name: str, password: str) -> None:
+        known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (name,)).fetchone()
+        statement = sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS PASSWORD {}")
+        verb = sql.SQL("ALTER" if known else "CREATE")
+        connection.execute(statement.format(verb, sql.Identifier(name), sql.Literal(password)))
+
+    def _url(self, database: str, *, user: str = _SUPERUSER, password: str | None = None) -> str:
+        secret, host = quote(password or self.password, safe=""), quote(str(self.socket), safe="/")
+        return f"postgresql://{user}:{secret}@/{database}?host={host}"
 
     def _make_passable(self, user: str | None) -> None:
         """The directories of the server, its user's own; and, under root, a way to them and to its programs."""

@@ -8,6 +8,7 @@ goes last.
 import dataclasses
 import signal
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 from moorage.config.instance.ports import Ports
@@ -29,6 +30,8 @@ class Program:
     stop_seconds: float = 15
     #: Environment variables that this process must not see.
     withheld: tuple[str, ...] = ()
+    #: Environment variables that it sees otherwise than the rest.
+    given: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: Runs as this user; None: as whoever started Moorage.
     user: str | None = None
     #: Its whole environment; None: the instance's.
@@ -43,18 +46,26 @@ def platform_programs(
     answers: Callable[[str], bool],
     gateway_scheme: str = "http",
     gateway_workers: int = 1,
+    database_urls: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[Program, ...]:
     """The programs of Moorage itself, in starting order. ``answers(url)`` says whether an HTTP server answers there.
 
-    Several ``gateway_workers`` share the gateway's port, one for each core that is to serve.
+    Several ``gateway_workers`` share the gateway's port, one for each core that is to serve. ``database_urls`` are
+    those of processes with a login of their own, by name (``gateway``, ``shipper``).
     """
     console = f"http://127.0.0.1:{ports.console}/api/v1/healthz"
     gateway = f"{gateway_scheme}://127.0.0.1:{ports.gateway}/-/healthz"
     celery = (python, "-m", "celery", "-A", "moorage.config.celery:app")
     quiet = ("--loglevel", "INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
     django = (python, "-m", "django")
+    logins = {name: {"DATABASE_URL": url} for name, url in database_urls.items()}
     return (
-        Program(name="shipper", argv=(*django, "shipper"), withheld=("DOCKER_HOST", "STRIPE_API_KEY")),
+        Program(
+            name="shipper",
+            argv=(*django, "shipper"),
+            withheld=("DOCKER_HOST", "STRIPE_API_KEY"),
+            given=logins.get("shipper", {}),
+        ),
         Program(name="doorbell", argv=(*django, "doorbell"), withheld=("DOCKER_HOST", "STRIPE_API_KEY")),
         Program(
             name="worker-default",
@@ -130,6 +141,7 @@ def platform_programs(
                 argv=(python, "-m", "moorage.gateway"),
                 is_ready=lambda: answers(gateway),
                 withheld=("DOCKER_HOST", "STRIPE_API_KEY", "MOORAGE_SECRET_KEY"),
+                given=logins.get("gateway", {}),
             )
             for number in range(1, gateway_workers + 1)
         ),

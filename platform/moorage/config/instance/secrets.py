@@ -12,7 +12,14 @@ class Secrets:
     """Never shown and never on a command line; children get them in their environment."""
 
     secret_key: str
+    #: The embedded PostgreSQL's superuser, who makes the database and its roles and is nobody at run time.
     postgres_password: str
+    #: Owns the database; migrates.
+    postgres_owner_password: str
+    #: What web and workers, the gateways, and the shipper log in with: see billing/roles.py.
+    postgres_app_password: str
+    postgres_gateway_password: str
+    postgres_shipper_password: str
     valkey_password: str
     #: Keys the gateways' hashes of Idempotency-Keys.
     gateway_secret: str
@@ -26,3 +33,13 @@ def load(home: Home) -> Secrets:
     if complete != known:
         write_private(home.secrets, json.dumps(complete, indent=2) + "\n")
     return Secrets(**complete)
+
+
+def database_logins(own: Secrets) -> dict[str, str]:
+    """The passwords of the embedded database's roles, by what comes behind ``moorage_`` in their names."""
+    return {
+        "owner": own.postgres_owner_password,
+        "app": own.postgres_app_password,
+        "gateway": own.postgres_gateway_password,
+        "shipper": own.postgres_shipper_password,
+    }

@@ -144,6 +144,7 @@ class Supervisor:
         program = watched.program
         whole = self._environment if program.environment is None else dict(program.environment)
         environment = {name: value for name, value in whole.items() if name not in program.withheld}
+        environment |= program.given
         parent, stop_signal = os.getpid(), int(program.stop_signal)
 
         def follow_parent() -> None:

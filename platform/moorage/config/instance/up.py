@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from moorage.config.instance import (
+    databases,
     environment,
     first_boot,
     home,
@@ -25,6 +26,7 @@ from moorage.config.instance import (
     runtime_choice,
     secrets,
 )
+from moorage.config.instance.databases import Databases
 from moorage.config.instance.errors import StartFailed
 from moorage.config.instance.identity import Identity
 from moorage.config.instance.postgres import Postgres
@@ -36,6 +38,8 @@ from moorage.config.instance.valkey import Valkey
 STEPS = 6
 #: Services that hold state: last to stop, since whoever stops before them may still have something to write.
 _STATE = ("postgres", "valkey")
+#: Of what the operator's environment holds, this is not every process's business.
+_NOT_PASSED_ON = frozenset({"DOCKER_HOST", "MOORAGE_LLAMA_SERVER", *databases.OWN})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +128,12 @@ def _start(
             progress.note(runtime.warning)
 
     with progress.step("PostgreSQL and Valkey"):
-        database_url, broker_url = _state_services(supervisor, place, own, operator, progress)
+        urls, broker_url = _state_services(supervisor, place, own, operator, progress)
 
-    variables |= {
-        name: value for name, value in operator.items() if name not in {"DOCKER_HOST", "MOORAGE_LLAMA_SERVER"}
-    }
+    variables |= {name: value for name, value in operator.items() if name not in _NOT_PASSED_ON}
     instance = environment.compose(
         home=place, root=root, ports=chosen, secrets=own, runtime=runtime,
-        database_url=database_url, broker_url=broker_url, operator=operator,
+        database_url=urls.app, broker_url=broker_url, operator=operator,
     )  # fmt: skip
     variables |= instance
     supervisor.use(variables)
@@ -140,7 +142,7 @@ def _start(
     with progress.step("Database schema"):
         _django(
             ["migrate", "--no-input", "--verbosity", "0"],
-            variables,
+            {**variables, "DATABASE_URL": urls.owner},
             what="The database schema could not be brought up to date",
         )
         # Before the first request: usage without a price in force would wait for one.
@@ -154,6 +156,7 @@ def _start(
             answers=_answers,
             gateway_scheme="https" if variables.get("MOORAGE_GATEWAY_TLS_CERTIFICATE") else "http",
             gateway_workers=environment.gateway_workers(variables),
+            database_urls=urls.of_processes,
         )
         supervisor.start(programs)
         progress.note(", ".join(program.name for program in programs))
@@ -164,16 +167,22 @@ def _start(
 
 def _state_services(
     supervisor: Supervisor, place: home.Home, own: secrets.Secrets, operator: Mapping[str, str], progress: Progress
-) -> tuple[str, str]:
-    """DATABASE_URL and BROKER_URL: the operator's, or those of embedded services, started here."""
-    database_url, broker_url = operator.get("DATABASE_URL"), operator.get("BROKER_URL")
+) -> tuple[Databases, str]:
+    """The databases' addresses and BROKER_URL: the operator's, or those of embedded services, started here."""
+    broker_url = operator.get("BROKER_URL")
     programs = []
-    if database_url:
+    if operator.get("DATABASE_URL"):
         progress.note("using the PostgreSQL that DATABASE_URL names")
+        urls = Databases.of_operator(operator)
     else:
-        database = Postgres(directory=place.postgres, socket=place.postgres_socket, password=own.postgres_password)
+        database = Postgres(
+            directory=place.postgres,
+            socket=place.postgres_socket,
+            password=own.postgres_password,
+            logins=secrets.database_logins(own),
+        )
         database.prepare()
-        database_url = database.url
+        urls = Databases.embedded(database)
         programs.append(database.program())
     if broker_url:
         progress.note("using the broker that BROKER_URL names")
@@ -185,7 +194,7 @@ def _state_services(
     supervisor.start(programs)
     if not operator.get("DATABASE_URL"):
         database.ensure_database()
-    return database_url, broker_url
+    return urls, broker_url
 
 
 def _first_boot(place: home.Home, *, root: Path, variables: Mapping[str, str], progress: Progress) -> None:

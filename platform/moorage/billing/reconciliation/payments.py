@@ -1,0 +1,154 @@
+"""R6: the money that the provider has for us is what its clearing account says.
+
+The provider is read through its port, outside any transaction. What happened within the last hour may be on its way, in
+either direction, and is neither expected nor missed.
+"""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+from django.db.models import Sum
+
+from moorage.billing.ledger import Account
+from moorage.billing.models import LedgerEntry, ProviderCustomer
+from moorage.billing.payments import (
+    Capability,
+    PaymentProvider,
+    PaymentStatus,
+    ProviderDisputeStatus,
+    ProviderRefundStatus,
+)
+from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
+from moorage.kernel.money import PICO_PER_CENT, Money
+
+#: A webhook may be on its way.
+ON_ITS_WAY: Final = dt.timedelta(hours=1)
+#: All that ever moved.
+_EVER: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """Money that moved at the provider: a payment above zero, a refund or a disputed payment below."""
+
+    customer_reference: str
+    reference: str
+    cents: int
+    at: dt.datetime
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Cleared:
+    """What the clearing account of one organization has, and who that is at the provider."""
+
+    organization_id: str
+    customer_reference: str
+    pico: int
+
+
+def compare_payments(
+    moved: Iterable[Moved], cleared: Iterable[Cleared], *, now: dt.datetime
+) -> tuple[tuple[Finding, ...], int]:
+    """Organizations whose clearing account is not what the provider has for us; and how many movements are of
+    customers that are not ours (several businesses may share one account)."""
+    ours = {one.customer_reference: one for one in cleared}
+    settled = dict.fromkeys(ours, 0)
+    least, most = dict.fromkeys(ours, 0), dict.fromkeys(ours, 0)
+    strangers = 0
+    for one in moved:
+        if one.customer_reference not in ours:
+            strangers += 1
+        elif now - one.at > ON_ITS_WAY:
+            settled[one.customer_reference] += one.cents
+        elif one.cents < 0:
+            least[one.customer_reference] += one.cents
+        else:
+            most[one.customer_reference] += one.cents
+    found = []
+    for customer, account in ours.items():
+        low, high = settled[customer] + least[customer], settled[customer] + most[customer]
+        if not low * PICO_PER_CENT <= account.pico <= high * PICO_PER_CENT:
+            found.append(
+                Finding(
+                    code="clearing_differs",
+                    sentence=f"The provider has {_cents(settled[customer])} for us, the ledger {Money(account.pico)}.",
+                    subject=account.customer_reference,
+                    organization_id=account.organization_id,
+                )
+            )
+    return tuple(found), strangers
+
+
+def payments(window: Window, *, providers: Mapping[str, PaymentProvider]) -> Result:
+    """R6 over all that ever moved. Raises ProviderError."""
+    findings: list[Finding] = []
+    compared = strangers = 0
+    for provider in providers.values():
+        cleared = _cleared(provider.name)
+        if not cleared:
+            continue
+        moved = list(_moved(provider))
+        found, foreign = compare_payments(moved, cleared, now=window.now)
+        findings += found
+        compared += len(moved) + len(cleared)
+        strangers += foreign
+    note = f"{strangers} payments, refunds or disputes are of customers that are not ours." if strangers else ""
+    return Result(compared=compared, findings=tuple(findings[:KEPT_MOST]), finding_count=len(findings), note=note)
+
+
+def _moved(provider: PaymentProvider) -> Iterator[Moved]:
+    customers: dict[str, str] = {}
+    for payment in provider.payments_since(_EVER):
+        customers[payment.reference] = payment.customer_reference
+        if payment.status is PaymentStatus.PAID:
+            yield Moved(
+                customer_reference=payment.customer_reference,
+                reference=payment.reference,
+                cents=payment.paid_cents,
+                at=payment.created_at,
+            )
+    if Capability.REFUND in provider.capabilities:
+        for refund in provider.refunds_since(_EVER):
+            if refund.status is not ProviderRefundStatus.FAILED:
+                yield Moved(
+                    customer_reference=customers.get(refund.payment_reference, ""),
+                    reference=refund.reference,
+                    cents=-refund.cents,
+                    at=refund.created_at,
+                )
+    if Capability.DISPUTE in provider.capabilities:
+        for dispute in provider.disputes_since(_EVER):
+            if dispute.status is not ProviderDisputeStatus.WON:
+                yield Moved(
+                    customer_reference=customers.get(dispute.payment_reference, ""),
+                    reference=dispute.reference,
+                    cents=-dispute.cents,
+                    at=dispute.created_at,
+                )
+
+
+def _cleared(provider: str) -> list[Cleared]:
+    kind = f"{provider}_clearing"
+    if kind not in set(Account):
+        return []
+    sums = dict(
+        LedgerEntry.objects.filter(account__kind=kind)
+        .order_by()
+        .values_list("account__organization_id")
+        .annotate(pico=Sum("amount_pico"))
+    )
+    customers = ProviderCustomer.objects.filter(provider=provider).order_by("organization_id")
+    return [
+        Cleared(
+            organization_id=customer.organization_id,
+            customer_reference=customer.reference,
+            pico=int(sums.get(customer.organization_id) or 0),
+        )
+        for customer in customers
+    ]
+
+
+def _cents(cents: int) -> str:
+    return str(Money(cents * PICO_PER_CENT))

@@ -1,0 +1,130 @@
+"""What the gateways may spend: an organization's allowance kept in step with its wallet.
+
+    capacity = what may be spent beyond all usage that is charged + all usage that is charged
+    used     = what the gateways said they used + what none of them could say
+
+Charging usage moves an amount from the first term of the capacity to the second, so rating changes nothing here: only
+credit, a limit or a payment does. ``used`` is what the gateways reckoned. The charge is the truth, and may differ:
+replica time, a negotiated price, one that was changed within the hour. So the two are compared again and again:
+
+    cut      at one moment, under the allowance's lock: what is used, and until when each worker has told of requests
+    compare  once everything that ended by then is shipped and rated: all usage charged, less what ended after the
+             cut, is what should have been used at the cut; the difference is added to ``used``
+
+Each cut is compared once, and with everything since the beginning: a difference is made good exactly once, and one
+that a clock or a late report feigned is taken back by the next. The sweep does it every two seconds.
+"""
+
+import datetime as dt
+from typing import Final
+
+from django.db import connection, transaction
+from psycopg.types.json import Jsonb
+
+from moorage.accounts import allowances
+from moorage.billing.models import UnratedUsage, Wallet
+from moorage.kernel import clock
+from moorage.metering.models import ShippingMark
+
+_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+#: Wallets with an end, whose allowance is not what it should be or was not compared with what was charged since.
+_WAITING: Final = """
+SELECT w.organization_id
+  FROM wallet w
+  LEFT JOIN allowance a ON a.subject = w.organization_id AND a.measure = 'money' AND a."window" = 'always'
+                       AND a.starts = 0
+ WHERE w.opened_at IS NOT NULL AND (w.mode = 'prepaid' OR w.credit_limit_pico IS NOT NULL)
+   AND (a.id IS NULL OR w.cut_at IS NOT NULL
+        OR (a.used, w.settled_pico) IS DISTINCT FROM (w.compared_used_pico, w.compared_settled_pico)
+        OR a.capacity <> greatest(0, w.settled_pico + w.credit_pico
+                                     + CASE w.mode WHEN 'prepaid' THEN 0 ELSE w.credit_limit_pico - w.owed_pico END))
+ ORDER BY 1
+"""
+#: Requests charged to an organization that ended after a cut: by their worker's own mark, else after the cut itself.
+_AFTER: Final = """
+SELECT coalesce(sum(r.amount_pico), 0)
+  FROM rated_usage r
+  JOIN usage_event u ON u.request_id = r.source_id
+ WHERE r.organization_id = %s AND r.ended_at > %s
+   AND r.ended_at > coalesce(to_timestamp((%s ->> u.boot_id)::bigint / 1000000.0), %s)
+"""
+
+
+def fill(wallet: Wallet) -> None:
+    """Tells the gateways what ``wallet``, which is locked, may spend now; or that there is no end to it."""
+    if wallet.is_limited:
+        wallet.refresh_from_db(fields=["credit_pico", "owed_pico", "settled_pico"])
+        capacity = max(0, wallet.spendable_pico + wallet.settled_pico)
+        allowances.fill(wallet.pk, capacity=capacity, used=wallet.settled_pico)
+    allowances.let_gateways_ask(wallet.pk, has_wallet=wallet.is_limited)
+
+
+def unheld(wallet: Wallet) -> int:
+    """How much credit of ``wallet``, which is locked, nobody has used or holds: what may expire or be taken back."""
+    if not wallet.is_limited:
+        return wallet.credit_pico
+    fill(wallet)
+    balance = allowances.balance(wallet.pk)
+    assert balance is not None, "it was filled"
+    if balance.leased:
+        allowances.call_back(wallet.pk)
+    return min(wallet.credit_pico, balance.unheld)
+
+
+def keep() -> int:
+    """Fills, cuts and compares every allowance that waits for it; how many there were."""
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING)
+        waiting = [row[0] for row in cursor.fetchall()]
+    for organization_id in waiting:
+        keep_one(organization_id)
+    return len(waiting)
+
+
+@transaction.atomic
+def keep_one(organization_id: str) -> None:
+    """The next step for one organization: its allowance is filled, and a cut compared or taken."""
+    wallet = Wallet.objects.select_for_update().get(pk=organization_id)
+    if wallet.opened_at is None or not wallet.is_limited:
+        return
+    fill(wallet)
+    if wallet.cut_at is None:
+        _cut(wallet)
+    else:
+        _compare(wallet)
+
+
+def has_unrated(organization_id: str, *, until: dt.datetime) -> bool:
+    """Whether usage that ended by ``until`` waits to be rated. What has no price waits for a person and costs nothing
+    until then."""
+    waiting = UnratedUsage.objects.filter(organization_id=organization_id, ended_at__lte=until, unpriced_meter="")
+    return waiting.exists()
+
+
+def _cut(wallet: Wallet) -> None:
+    balance = allowances.balance(wallet.pk)
+    assert balance is not None, "it was filled"
+    wallet.cut_at, wallet.cut_used_pico, wallet.cut_boots = clock.now(), balance.used, balance.told_until_us
+    wallet.save(update_fields=["cut_at", "cut_used_pico", "cut_boots"])
+
+
+def _compare(wallet: Wallet) -> None:
+    """Does nothing before everything that ended by the cut is rated."""
+    assert wallet.cut_at is not None and wallet.cut_used_pico is not None and wallet.cut_boots is not None
+    marks = [wallet.cut_at, *(_EPOCH + dt.timedelta(microseconds=told) for told in wallet.cut_boots.values())]
+    if not ShippingMark.objects.filter(complete_until__gt=max(marks)).exists():
+        return
+    if has_unrated(wallet.pk, until=max(marks)):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(_AFTER, [wallet.pk, min(marks), Jsonb(wallet.cut_boots), wallet.cut_at])
+        after = int(cursor.fetchone()[0])
+    allowances.add_used(wallet.pk, wallet.settled_pico - after - wallet.cut_used_pico)
+    balance = allowances.balance(wallet.pk)
+    assert balance is not None, "it was filled"
+    wallet.cut_at = wallet.cut_used_pico = wallet.cut_boots = None
+    # What ended after the cut is looked at with the next one, even if nothing else happens.
+    wallet.compared_used_pico = balance.used if after == 0 else None
+    wallet.compared_settled_pico = wallet.settled_pico
+    wallet.save(update_fields=["cut_at", "cut_used_pico", "cut_boots", "compared_used_pico", "compared_settled_pico"])
