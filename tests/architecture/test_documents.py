@@ -12,7 +12,7 @@ def test_every_variable_that_is_read_stands_in_the_sample_and_no_other() -> None
     places = ("config/settings.py", "config/instance/databases.py", "gateway/settings.py")
     readers = [PACKAGE / place for place in places]
     read = {name for path in readers for name in _NAME.findall(path.read_text())}
-    by_up = {"MOORAGE_RUNNER_BASE_IMAGE", "MOORAGE_GATEWAY_WORKERS"}
+    by_up = {"MOORAGE_RUNNER_BASE_IMAGE", "MOORAGE_GATEWAY_WORKERS", "MOORAGE_GATEWAY_COMPILED"}
 
     sampled = set(re.findall(r"^([A-Z_]+)=", (ROOT / "deploy" / "environment.sample").read_text(), re.MULTILINE))
 

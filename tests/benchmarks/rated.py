@@ -98,7 +98,7 @@ def seed(events: int) -> None:
 
 
 def _events(count: int) -> Iterator[UsageEvent]:
-    now, chance = time.time_ns() // 1000, random.Random(7)  # noqa: S311 - the same load each time, nothing secret
+    now, chance = time.time_ns() // 1000, random.Random(7)
     for index in range(count):
         owner = chance.randrange(ORGANIZATIONS)
         input_tokens = chance.randrange(1, 2_000)

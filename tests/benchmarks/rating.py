@@ -109,6 +109,6 @@ def _per_core(done: Sequence[Worked]) -> float:
 def _shown(done: Sequence[Worked]) -> str:
     each = 1e6 / _events(done)
     return (
-        f"{_events(done):,} events at {_a_second(done):,.0f}/s; {sum(one.own_seconds for one in done) * each:.1f} us CPU"
-        f" an event in the workers, {sum(one.postgres_seconds for one in done) * each:.1f} us in PostgreSQL"
+        f"{_events(done):,} events at {_a_second(done):,.0f}/s; {sum(one.own_seconds for one in done) * each:.1f} us"
+        f" CPU an event in the workers, {sum(one.postgres_seconds for one in done) * each:.1f} us in PostgreSQL"
     )

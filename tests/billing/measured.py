@@ -9,7 +9,7 @@ from moorage.kernel import ids
 from moorage.kernel.clock import Period
 from moorage.metering import services as metering
 from moorage.metering import usage_table
-from moorage.wire.records import UsageEvent
+from moorage.wire.records import Outcome, UsageEvent
 
 OCTOBER = Period.month(2026, 10)
 NOVEMBER = Period.month(2026, 11)
@@ -41,6 +41,7 @@ def request(
     ended_at: dt.datetime = NOON,
     served_name: str = "demo/llm",
     deployment_id: str = "dep_a",
+    outcome: Outcome = "completed",
 ) -> UsageEvent:
     """The event of a request, not stored."""
     ended_at_us = (ended_at - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
@@ -55,7 +56,7 @@ def request(
         served_name=served_name,
         path="/v1/chat/completions",
         is_stream=False,
-        outcome="completed",
+        outcome=outcome,
         status=200,
         input_tokens=tokens[0],
         cached_tokens=tokens[1],

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import AuditEntry
-from moorage.billing import prices, pricing, rater, review
+from moorage.billing import price_list as price_list_of
+from moorage.billing import prices, pricing, rater
 from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
 from moorage.billing.models import Meter, Price, RatedUsage
 from moorage.billing.prices import PriceBook, PriceRow
@@ -182,7 +183,7 @@ def test_a_new_instance_gets_its_prices_once(db: None) -> None:
 def test_the_price_list_shows_what_is_in_force_what_was_and_what_comes(cast: Cast) -> None:
     old, present, coming = (_set(cast, pico, valid_from=NOON + (pico - 2) * DAY) for pico in (1, 2, 3))
 
-    (entry,) = review.price_list(now=NOON)
+    (entry,) = price_list_of.price_list(now=NOON)
 
     assert (entry.in_force, entry.history, entry.upcoming) == (present, (old,), (coming,))
     assert (entry.text, entry.unit) == ("0.000002", "1M tokens")

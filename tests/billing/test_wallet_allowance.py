@@ -18,7 +18,6 @@ from moorage.billing.errors import InvalidWallet, ReasonMissing
 from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import BillingMode, GrantKind, Meter, Wallet
 from moorage.kernel import clock, window
-from moorage.kernel.window import Window
 from moorage.metering import usage_table
 from moorage.metering.copy_rows import CopyRows
 from moorage.wire.records import ORGANIZATION_CHANGED, OrganizationGrant

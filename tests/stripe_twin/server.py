@@ -1,117 +1,22 @@
 """The twin as a process: ``python -m tests.stripe_twin.server`` prints its port and serves until it is killed.
 
-Idempotency is Stripe's v1: an answer (a 500 too) is kept for a day and given again for the same key; other parameters
-under a known key are an error; nothing is kept of a validation failure. ``/_twin/…`` is the test's side: the clock,
-faults per path (``500``: fails before any effect; ``drop``: works, but the answer is lost; ``429``), the journal of
-calls, and signed webhooks.
+``/v1/…`` is Stripe's side, ``/pay/…`` and ``/portal/…`` the pages that a customer opens, ``/_twin/…`` the test's side.
 """
 
-import hashlib
-import hmac
+import html
 import json
-import threading
-import urllib.request
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.stripe_twin.accounts import Account, Json, Refusal
+from tests.stripe_twin import forms
+from tests.stripe_twin.account import Json, Refusal
+from tests.stripe_twin.twin import Twin
 
-_DAY = 24 * 3600
-
-
-class Twin:
-    """The state behind the server."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.base = ""
-        self.forget()
-
-    def forget(self) -> None:
-        """An empty account, as at the start."""
-        self.account = Account()
-        self.kept: dict[str, tuple[str, int, int, Json]] = {}
-        self.faults: list[Json] = []
-        self.journal: list[Json] = []
-
-    def answer(self, method: str, path: str, given: Json, key: str | None) -> tuple[int, Json, str | None]:
-        """Status, body, and the fault that happens to this call."""
-        with self.lock:
-            fault = self._fault(path)
-            status, body, is_replay = self._status(method, path, given, key, fault)
-            self.journal.append(
-                {"method": method, "path": path, "given": given, "key": key, "status": status, "is_replay": is_replay}
-            )
-            return status, json.loads(json.dumps(body)), fault
-
-    def _status(
-        self, method: str, path: str, given: Json, key: str | None, fault: str | None
-    ) -> tuple[int, Json, bool]:
-        if fault == "429":
-            return 429, {"error": {"type": "rate_limit_error", "message": "Too many requests."}}, False
-        content = hashlib.sha256(json.dumps([method, path, given], sort_keys=True).encode()).hexdigest()
-        known = self.kept.get(key) if key and method == "POST" else None
-        if known and self.account.now() - known[1] < _DAY:
-            if known[0] != content:
-                message = "Keys for idempotent requests can only be used with the same parameters."
-                return 400, {"error": {"type": "idempotency_error", "message": message}}, False
-            return known[2], known[3], True
-        if fault == "500":
-            status, body = 500, {"error": {"type": "api_error", "message": "Something went wrong."}}
-        else:
-            try:
-                status, body = 200, self.account.call(method, path, given, self.base)
-            except Refusal as refusal:
-                return refusal.status, refusal.body, False
-        if key and method == "POST":
-            self.kept[key] = (content, self.account.now(), status, json.loads(json.dumps(body)))
-        return status, body, False
-
-    def _fault(self, path: str) -> str | None:
-        for fault in self.faults:
-            if fault["times"] > 0 and path.startswith(fault["path"]) and path.endswith(fault.get("suffix", "")):
-                fault["times"] -= 1
-                return str(fault["kind"])
-        return None
-
-    def signed(self, event: Json, secret: str) -> Json:
-        """An event's bytes and the header that signs them."""
-        payload = json.dumps(event)
-        moment = self.account.now()
-        mac = hmac.new(secret.encode(), f"{moment}.{payload}".encode(), hashlib.sha256).hexdigest()
-        return {"payload": payload, "signature": f"t={moment},v1={mac}"}
-
-    def control(self, verb: str, given: Json) -> Any:
-        """The test's side."""
-        with self.lock:
-            match verb:
-                case "forget":
-                    self.forget()
-                case "clock":
-                    self.account.clock_offset += int(given["seconds"])
-                case "faults":
-                    self.faults.append(given)
-                case "journal":
-                    return self.journal
-                case "invoices":
-                    return list(self.account.invoices.values())
-                case "items":
-                    return list(self.account.items.values())
-                case "events":
-                    return [self.signed(event, given["secret"]) for event in self.account.events]
-                case "deliver":
-                    return [
-                        self._deliver(self.signed(event, given["secret"]), given["url"])
-                        for event in self.account.events
-                    ]
-        return {}
-
-    def _deliver(self, signed: Json, url: str) -> int:
-        headers = {"Stripe-Signature": signed["signature"], "Content-Type": "application/json"}
-        request = urllib.request.Request(url, data=signed["payload"].encode(), headers=headers)
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
+_PAGE = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Twin of Stripe</title>
+<h1>{title}</h1><p>{text}</p>
+<form method="post"><label>Card number <input name="card" value="4242424242424242"></label>
+<button type="submit">Pay</button></form><p><a href="{back}">Cancel</a></p></html>"""
 
 
 class _Door(BaseHTTPRequestHandler):
@@ -120,14 +25,23 @@ class _Door(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        self._answer("GET", parts.path, _nested(parse_qsl(parts.query)))
+        if parts.path.startswith(("/pay/", "/portal/")):
+            self._show(parts.path.rpartition("/")[2])
+        else:
+            self._answer("GET", parts.path, forms.decoded(parts.query))
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode()
         if self.path.startswith("/_twin/"):
             self._reply(200, self.twin.control(self.path.removeprefix("/_twin/"), json.loads(body or "{}")))
-            return
-        self._answer("POST", self.path, _nested(parse_qsl(body, keep_blank_values=True)))
+        elif self.path.startswith("/pay/"):
+            number = dict(parse_qsl(body)).get("card", "4242424242424242").replace(" ", "")
+            try:
+                self._redirect(self.twin.page(self.path.rpartition("/")[2], number))
+            except Refusal as refusal:
+                self._reply(refusal.status, refusal.body)
+        else:
+            self._answer("POST", self.path, forms.decoded(body))
 
     def log_message(self, *_: object) -> None:
         """Tests read the journal instead."""
@@ -140,37 +54,54 @@ class _Door(BaseHTTPRequestHandler):
         if fault == "drop":
             self.close_connection = True
             return
-        self._reply(status, body)
+        self._reply(status, body, is_cut=fault == "truncated")
 
-    def _reply(self, status: int, body: object) -> None:
+    def _show(self, reference: str) -> None:
+        found = self.twin.account.objects.get(reference, {})
+        amount = found.get("amount_total") or found.get("amount_due")
+        text = f"{amount / 100:.2f} {found.get('currency', '')}".upper() if amount else str(found.get("object", "gone"))
+        back = found.get("cancel_url") or found.get("return_url") or "/"
+        page = _PAGE.format(title=html.escape(reference), text=html.escape(text), back=html.escape(back))
+        self._send(200, page.encode(), "text/html; charset=utf-8")
+
+    def _redirect(self, address: str) -> None:
+        self.send_response(303)
+        self.send_header("Location", address)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def _reply(self, status: int, body: object, *, is_cut: bool = False) -> None:
         content = json.dumps(body).encode()
+        self._send(status, content[: len(content) // 2] if is_cut else content, "application/json")
+
+    def _send(self, status: int, content: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
         if status >= 500:
             self.send_header("Stripe-Should-Retry", "false")
+        if status == 429:
+            self.send_header("Retry-After", "1")
         self.end_headers()
         self.wfile.write(content)
 
 
-def _nested(pairs: list[tuple[str, str]]) -> Json:
-    found: Json = {}
-    for name, value in pairs:
-        outer, _, inner = name.partition("[")
-        if inner:
-            found.setdefault(outer, {})[inner.rstrip("]")] = value
-        else:
-            found[outer] = value
-    return found
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that was killed in the middle of a call is what the tests are for."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
 
 
 def main() -> None:
     """Serves on a free port of the loopback address."""
     twin = Twin()
     _Door.twin = twin
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Door)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _Door)
     twin.base = f"http://127.0.0.1:{server.server_address[1]}"
+    twin.forget()
     print(server.server_address[1], flush=True)
     server.serve_forever()
 

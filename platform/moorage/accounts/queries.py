@@ -15,6 +15,7 @@ MAY_DEPLOY = frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER})
 MAY_MANAGE_KEYS = frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER})
 MAY_SEE_BILLING = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER})
 MAY_SET_BUDGETS = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
+MAY_PAY = frozenset({Role.OWNER, Role.BILLING})
 MAY_MANAGE_MEMBERS = frozenset({Role.OWNER, Role.ADMIN})
 
 

@@ -11,78 +11,23 @@ from moorage.api.operation import Answer, operation
 from moorage.api.serializers_administrator import (
     ApproveFields,
     InvoicesFields,
-    NewPriceFields,
     OrganizationInvoiceSerializer,
     PaidFields,
-    PriceEntrySerializer,
     ReasonFields,
 )
-from moorage.api.serializers_money import PriceSerializer
-from moorage.billing import prices, review
 from moorage.billing import queries as billing
+from moorage.billing import review
 from moorage.billing import services as verbs
 from moorage.billing.errors import (
     InvalidPeriod,
-    InvalidPrice,
     InvoiceChanged,
     InvoiceNotFound,
     PaidElsewhere,
-    PriceExists,
-    PriceInThePast,
     ReasonMissing,
 )
-from moorage.billing.models import InvoiceStatus, Meter
-from moorage.kernel import clock
+from moorage.billing.models import InvoiceStatus
 
 TAG: Final = "Administrator"
-
-
-class PricesView(AdministratorView):
-    """The price list."""
-
-    @operation(
-        id="adminListPrices",
-        tag=TAG,
-        summary="Read the price list",
-        query=paging.PageFields,
-        answers={
-            200: Answer(
-                description="By meter and model.",
-                kind=paging.page_of(PriceEntrySerializer),
-                example=examples.page(examples.PRICE_ENTRY),
-            )
-        },
-        raises=[paging.InvalidCursor],
-    )
-    def get(self, _request: Request) -> Response:
-        """Every meter and model that has a price: the one in force, what follows, and what was before."""
-        entries = review.price_list(now=clock.now())
-        page = paging.page_in_memory(
-            entries, name="price", key=lambda entry: f"{entry.meter} {entry.model}", query=self.query
-        )
-        return page.answer(PriceEntrySerializer)
-
-    @operation(
-        id="adminSetPrice",
-        tag=TAG,
-        summary="Set a price",
-        body=NewPriceFields,
-        body_example={"meter": "output_tokens", "model": "demo/*", "price": "0.60"},
-        answers={201: Answer(description="The new price.", kind=PriceSerializer, example=examples.PRICE)},
-        raises=[InvalidPrice, PriceInThePast, PriceExists],
-    )
-    def post(self, _request: Request) -> Response:
-        """A new price from a moment on. No existing price changes, and no usage that is rated already."""
-        meter = Meter(self.body["meter"])
-        made = verbs.set_price(
-            meter=meter,
-            model=self.body["model"],
-            pico_per_unit=prices.parse(meter, self.body["price"]),
-            valid_from=self.body["valid_from"],
-            note=self.body["note"],
-            by=self.actor,
-        )
-        return Response(PriceSerializer(made).data, status=201)
 
 
 class AllInvoicesView(AdministratorView):

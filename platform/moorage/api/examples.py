@@ -226,11 +226,18 @@ PRICE: Final = {
     "id": _PRICE_ID,
     "meter": "output_tokens",
     "model": "*",
+    "organization": None,
+    "state": "",
+    "device_class": "",
     "price": "0.60",
     "per": "1M tokens",
     "currency": "USD",
     "pico_per_unit": "600000",
+    "tiers": [],
     "valid_from": "2020-01-01T00:00:00Z",
+    "valid_to": None,
+    "cost_id": None,
+    "margin_basis_points": None,
     "created_at": _AT,
     "created_by": "Moorage",
     "note": "default price list",
@@ -309,7 +316,6 @@ ORGANIZATION_MONTH: Final = {
     "invoice_status": None,
     "held_reason": "",
 }
-PRICE_ENTRY: Final = {"meter": "output_tokens", "model": "*", "in_force": PRICE, "upcoming": [], "history": []}
 NODE: Final = {
     "id": "node_01k7wq0c9v7h3t5a2m8xj4n6bm",
     "name": "quay-1",

@@ -37,6 +37,7 @@ _PATH: Final = {
     "request_id": "The request's id, `req_…`: the header `x-request-id` of the gateway's answer.",
     "slug": "The organization's short name.",
     "invoice_id": "The invoice's id, `inv_…`.",
+    "price_id": "The price's id, `pri_…`.",
 }
 
 

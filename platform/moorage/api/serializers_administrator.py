@@ -5,10 +5,10 @@ from rest_framework import serializers
 from moorage.api.fields import Fields
 from moorage.api.paging import PageFields
 from moorage.api.serializers_keys import OrganizationSerializer
-from moorage.api.serializers_money import MoneyField, PriceSerializer
+from moorage.api.serializers_money import MoneyField
 from moorage.api.serializers_statements import InvoiceSerializer
 from moorage.api.serializers_usage import PeriodFields
-from moorage.billing.models import InvoiceStatus, Meter
+from moorage.billing.models import InvoiceStatus
 from moorage.billing.review import OrganizationMonth
 from moorage.fleet.models import Node
 
@@ -22,20 +22,6 @@ class InvoicesFields(PageFields, PeriodFields):
 
     period = serializers.CharField(required=False, max_length=7, help_text="`YYYY-MM`; all of them if left out.")
     status = serializers.ChoiceField(choices=InvoiceStatus.choices, required=False, help_text="In this status alone.")
-
-
-class NewPriceFields(Fields):
-    """A price that begins at a moment."""
-
-    meter = serializers.ChoiceField(choices=Meter.choices)
-    model = serializers.CharField(max_length=170, help_text="A served name, or a pattern with `*`.")
-    price = serializers.CharField(
-        max_length=40, help_text="A decimal number: USD per 1M tokens, or per replica second. A string, not a number."
-    )
-    valid_from = serializers.DateTimeField(
-        default=None, allow_null=True, help_text="Null: now. Not before rated usage."
-    )
-    note = serializers.CharField(default="", allow_blank=True, max_length=200)
 
 
 class ApproveFields(Fields):
@@ -85,16 +71,6 @@ class OrganizationInvoiceSerializer(InvoiceSerializer):
 
     organization = OrganizationSerializer()
     reviewed_by = serializers.CharField(allow_blank=True)
-
-
-class PriceEntrySerializer(serializers.Serializer):
-    """The prices of one meter and model over time."""
-
-    meter = serializers.ChoiceField(choices=Meter.choices)
-    model = serializers.CharField()
-    in_force = PriceSerializer(allow_null=True, help_text="Null where the only prices begin later.")
-    upcoming = PriceSerializer(many=True, help_text="The next first.")
-    history = PriceSerializer(many=True, help_text="The last first.")
 
 
 class NodeSerializer(serializers.Serializer[Node]):

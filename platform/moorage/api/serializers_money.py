@@ -5,8 +5,9 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from moorage.billing import prices
+from moorage.billing import prices, tiers
 from moorage.billing.models import Meter, Price
+from moorage.billing.tiers import Tier
 from moorage.kernel.money import Money
 
 
@@ -40,20 +41,45 @@ class MoneyField(serializers.Field):
         return money(int(value) * self._unit_pico)
 
 
+class TierSerializer(serializers.Serializer[Tier]):
+    """A step of a graduated price."""
+
+    begins = serializers.IntegerField(help_text="From this quantity of an organization's calendar month on.")
+    price = serializers.CharField(help_text="A decimal number of the currency, for what `per` of the price says.")
+    pico_per_unit = serializers.CharField(help_text="The same for one unit, in 10⁻¹² of the currency.")
+
+
 class PriceSerializer(serializers.Serializer[Price]):
     """A price: immutable, in force from a moment on."""
 
     id = serializers.CharField()
     meter = serializers.ChoiceField(choices=Meter.choices)
     model = serializers.CharField(help_text="A served name, or a pattern with `*`; the most specific wins.")
-    price = serializers.SerializerMethodField(help_text="A decimal number of the currency, for what `per` says.")
-    per = serializers.SerializerMethodField(help_text="`1M tokens` or `replica second`.")
+    organization = serializers.SerializerMethodField(
+        help_text="The short name of the organization whose negotiated price it is; null: everybody's."
+    )
+    state = serializers.CharField(allow_blank=True, help_text="Of replica seconds: in which state; empty: any.")
+    device_class = serializers.CharField(allow_blank=True, help_text="Of replica seconds: on which; empty: any.")
+    price = serializers.SerializerMethodField(
+        help_text="A decimal number of the currency, for what `per` says; of a graduated price the highest."
+    )
+    per = serializers.SerializerMethodField(help_text="`1M tokens`, `request` or `replica second`.")
     currency = serializers.CharField()
-    pico_per_unit = serializers.CharField(help_text="For one token or one second, in 10⁻¹² of the currency.")
+    pico_per_unit = serializers.CharField(help_text="For one unit, in 10⁻¹² of the currency.")
+    tiers = serializers.SerializerMethodField(help_text="The steps of a graduated price; empty: one price for all.")
     valid_from = serializers.DateTimeField()
+    valid_to = serializers.DateTimeField(
+        allow_null=True, help_text="When it ceases to be in force, as far as that is known."
+    )
+    cost_id = serializers.CharField(allow_null=True, help_text="The cost that it was made of.")
+    margin_basis_points = serializers.IntegerField(allow_null=True, help_text="Hundredths of a percent over it.")
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField()
     note = serializers.CharField(allow_blank=True)
+
+    def get_organization(self, price: Price) -> str | None:
+        """Whose it is."""
+        return price.organization.slug if price.organization else None
 
     def get_price(self, price: Price) -> str:
         """As people write it."""
@@ -62,3 +88,15 @@ class PriceSerializer(serializers.Serializer[Price]):
     def get_per(self, price: Price) -> str:
         """What it is the price of."""
         return prices.unit(price.meter)
+
+    @extend_schema_field(TierSerializer(many=True))
+    def get_tiers(self, price: Price) -> list[dict[str, Any]]:
+        """The steps."""
+        return [
+            {
+                "begins": tier.begins,
+                "price": prices.text(price.meter, tier.pico),
+                "pico_per_unit": str(tier.pico),
+            }
+            for tier in tiers.of_json(price.tiers)
+        ]

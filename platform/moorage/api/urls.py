@@ -7,6 +7,7 @@ from django.urls.resolvers import URLPattern, URLResolver
 from moorage.api import (
     administrator,
     administrator_billing,
+    administrator_prices,
     deployment_verbs,
     deployments,
     environments,
@@ -19,6 +20,7 @@ from moorage.api import (
     revisions,
     statements,
     usage,
+    wallet,
 )
 from moorage.api.errors import unknown_address
 
@@ -75,6 +77,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("statement", statements.StatementView.as_view(), name="statement"),
     path("statements", statements.StatementsView.as_view(), name="statements"),
     path("invoices", statements.InvoicesView.as_view(), name="invoices"),
+    path("wallet", wallet.WalletView.as_view(), name="wallet"),
+    path("wallet/movements", wallet.MovementsView.as_view(), name="movements"),
+    path("wallet/top-ups", wallet.TopUpsView.as_view(), name="top_ups"),
     path("admin/organizations", administrator.OrganizationsView.as_view(), name="admin_organizations"),
     path(
         "admin/organizations/<segment:slug>/statement",
@@ -86,9 +91,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
         administrator.OrganizationRequestsView.as_view(),
         name="admin_requests",
     ),
+    path(
+        "admin/organizations/<segment:slug>/billing-mode",
+        wallet.AdministratorModeView.as_view(),
+        name="admin_billing_mode",
+    ),
     path("admin/requests/<segment:request_id>", administrator.AnyRequestView.as_view(), name="admin_request"),
     path("admin/nodes", administrator.NodesView.as_view(), name="admin_nodes"),
-    path("admin/prices", administrator_billing.PricesView.as_view(), name="admin_prices"),
+    path("admin/prices", administrator_prices.PricesView.as_view(), name="admin_prices"),
+    path("admin/prices/dry-run", administrator_prices.DryRunView.as_view(), name="admin_price_dry_run"),
+    path("admin/prices/<segment:price_id>/end", administrator_prices.EndPriceView.as_view(), name="admin_end_price"),
+    path("admin/costs", administrator_prices.CostsView.as_view(), name="admin_costs"),
+    path("admin/minimums", administrator_prices.MinimumsView.as_view(), name="admin_minimums"),
     path("admin/invoices", administrator_billing.AllInvoicesView.as_view(), name="admin_invoices"),
     path(f"{_INVOICE}/approve", administrator_billing.ApproveView.as_view(), name="admin_approve"),
     path(f"{_INVOICE}/void", administrator_billing.VoidView.as_view(), name="admin_void"),

@@ -11,13 +11,9 @@ class BillingConfig(AppConfig):
 
     def ready(self) -> None:
         """Every migrate ends with the grants: money's rules are rights, too. A new organization follows the policy."""
-        from moorage.billing import roles, wallet_settings
+        from moorage.billing import checks, roles, wallet_settings  # noqa: F401
 
         post_migrate.connect(roles.after_migrate, sender=self, dispatch_uid="moorage.billing.roles")
         post_save.connect(
             wallet_settings.organization_saved, sender="accounts.Organization", dispatch_uid="moorage.billing.wallets"
         )
-
-    def ready(self) -> None:
-        """Registers what must be set before a process starts."""
-        from moorage.billing import checks  # noqa: F401

@@ -167,7 +167,7 @@ def _missing(organization: Organization, period: Period, lines: Sequence[Line]) 
 def _least(organization_id: str, period_start: dt.datetime) -> MinimumCommitment | None:
     """The minimum that holds for this month; None where none does."""
     agreed = MinimumCommitment.objects.filter(organization_id=organization_id, period_start__lte=period_start)
-    last = agreed.order_by("-period_start", "-created_at", "-id").first()
+    last = agreed.order_by("-period_start", "-id").first()
     return last if last is not None and last.pico > 0 else None
 
 

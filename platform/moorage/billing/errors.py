@@ -3,6 +3,7 @@
 PlatformError
 ├── NotFound
 │   ├── InvoiceNotFound
+│   ├── PriceNotFound
 │   ├── CreditNoteNotFound
 │   ├── ApprovalNotFound
 │   ├── ReviewItemNotFound
@@ -13,6 +14,7 @@ PlatformError
 │   ├── PriceExists
 │   ├── InvoiceChanged
 │   ├── NothingToCredit
+│   ├── StatementRunning
 │   ├── ApprovalChanged
 │   ├── ApprovalPending
 │   ├── OwnRequest
@@ -24,6 +26,7 @@ PlatformError
 │   └── PaidElsewhere
 ├── InvalidInput
 │   ├── InvalidPrice
+│   ├── CandidateInvalid
 │   ├── InvalidPeriod
 │   ├── InvalidAmount
 │   ├── InvalidBillingDetails
@@ -57,6 +60,12 @@ class NothingToCredit(errors.Conflict):
     """Nothing of this invoice can be credited: it has no number yet, is void, or is credited in full already."""
 
     code = "nothing_to_credit"
+
+
+class StatementRunning(errors.Conflict):
+    """This month is not closed yet. Its statement can be exported two hours after its end, once everything is rated."""
+
+    code = "statement_running"
 
 
 class InvalidCredit(errors.InvalidInput):
@@ -112,6 +121,18 @@ class StatementLineNotFound(errors.NotFound):
     """This statement has no such line. Open the statement again: a running month changes."""
 
     code = "statement_line_not_found"
+
+
+class PriceNotFound(errors.NotFound):
+    """There is no such price here. Check the id."""
+
+    code = "price_not_found"
+
+
+class CandidateInvalid(errors.InvalidInput):
+    """A candidate price list has one price a row."""
+
+    code = "invalid_candidate"
 
 
 class PriceInThePast(errors.Conflict):

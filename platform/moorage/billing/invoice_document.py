@@ -90,9 +90,7 @@ def of_invoice(invoice: Invoice) -> BillDocument:
         currency=invoice.currency,
         seller=billing_details.seller_from(invoice.seller) if has_number else billing_details.seller(),
         buyer=(
-            billing_details.buyer_from(invoice.buyer)
-            if has_number
-            else billing_details.buyer_of(invoice.organization)
+            billing_details.buyer_from(invoice.buyer) if has_number else billing_details.buyer_of(invoice.organization)
         ),
         lines=tuple(
             DocumentLine(

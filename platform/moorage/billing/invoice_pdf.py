@@ -15,7 +15,7 @@ from typing import Final
 import pymupdf_fonts
 from fontTools.ttLib import TTFont
 from fpdf import FPDF
-from fpdf.enums import XPos, YPos
+from fpdf.enums import MethodReturnValue, XPos, YPos
 
 from moorage.billing.invoice_document import BillDocument, cents_text
 
@@ -160,13 +160,14 @@ class _Page(FPDF):
 
     def _amount(self, text: str, cents: int, *, style: str = "") -> None:
         self._dark(style=style)
-        if self.will_page_break(_ROW * 2):
+        told, width = self._text(text), _WIDTH - _AMOUNT - 4
+        rows = self.multi_cell(width, _ROW, told, align="L", dry_run=True, output=MethodReturnValue.LINES)
+        assert isinstance(rows, list)
+        if self.will_page_break(_ROW * (len(rows) + 1)):
             self.add_page()
             self._dark(style=style)
         top = self.get_y()
-        self.multi_cell(
-            _WIDTH - _AMOUNT - 4, _ROW, self._text(text), align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT
-        )
+        self.multi_cell(width, _ROW, told, align="L", new_x=XPos.LMARGIN, new_y=YPos.NEXT)
         below = self.get_y()
         self.set_xy(20 + _WIDTH - _AMOUNT, top)
         self.cell(_AMOUNT, _ROW, cents_text(cents), align="R")

@@ -23,7 +23,7 @@ from moorage.billing.prices import CURRENCY
 from moorage.billing.proof import Proof, prove
 from moorage.kernel import clock
 
-__all__ = ["Account", "Entry", "Proof", "balance", "post", "prove", "reverse"]
+__all__ = ["Account", "Entry", "Posting", "Proof", "balance", "post", "post_all", "prove", "reverse"]
 
 #: What has corrections of its own.
 _CORRECTED_OTHERWISE: Final = frozenset({Account.REVENUE, Account.WALLET})

@@ -2,7 +2,6 @@
 organization's month, invoice numbers, credit note numbers."""
 
 from collections.abc import Iterable
-
 from typing import Final
 
 from django.db import connection
@@ -45,6 +44,6 @@ def number_credit_notes() -> None:
     _take("SELECT pg_advisory_xact_lock(hashtextextended('billing:credit_note_number', 0))")
 
 
-def _take(sql: str, *parameters: object) -> None:
+def _take(sql: str, *parameters: str | list[str]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)

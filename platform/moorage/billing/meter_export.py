@@ -137,9 +137,7 @@ def _floor(organization_id: str, period_start: dt.datetime) -> int:
 
 
 def _pushed(organization_id: str, period_start: dt.datetime) -> int:
-    pushes = UsagePush.objects.filter(
-        organization_id=organization_id, period_start=period_start, status__in=_COUNTED
-    )
+    pushes = UsagePush.objects.filter(organization_id=organization_id, period_start=period_start, status__in=_COUNTED)
     return int(pushes.aggregate(sum=Sum("value_micro"))["sum"] or 0)
 
 
@@ -204,11 +202,11 @@ def _alone(organization_id: str) -> Iterator[bool]:
     """Whether nobody else sends for the organization; as long as this lasts nobody will. Ends with the process."""
     key = "hashtextextended('billing:sending:' || %s, 0)"
     with connection.cursor() as cursor:
-        cursor.execute(f"SELECT pg_try_advisory_lock({key})", [organization_id])  # noqa: S608
+        cursor.execute(f"SELECT pg_try_advisory_lock({key})", [organization_id])
         is_alone = bool(cursor.fetchone()[0])
     try:
         yield is_alone
     finally:
         if is_alone:
             with connection.cursor() as cursor:
-                cursor.execute(f"SELECT pg_advisory_unlock({key})", [organization_id])  # noqa: S608
+                cursor.execute(f"SELECT pg_advisory_unlock({key})", [organization_id])

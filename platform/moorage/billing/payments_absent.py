@@ -30,7 +30,12 @@ class WithoutCards:
         _missing(Capability.CREDIT_NOTE)
 
     def start_setup(
-        self, customer_reference: str, *, return_url: str, cancel_url: str, idempotency_key: str  # noqa: ARG002
+        self,
+        customer_reference: str,
+        *,
+        return_url: str,
+        cancel_url: str,
+        idempotency_key: str,  # noqa: ARG002
     ) -> Page:
         """See the port."""
         _missing(Capability.SAVED_METHOD)

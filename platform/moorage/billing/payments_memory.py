@@ -105,7 +105,12 @@ class MemoryProvider:
         return reference
 
     def start_setup(
-        self, customer_reference: str, *, return_url: str, cancel_url: str, idempotency_key: str  # noqa: ARG002
+        self,
+        customer_reference: str,
+        *,
+        return_url: str,
+        cancel_url: str,
+        idempotency_key: str,
     ) -> Page:
         """See the port."""
         reference = f"mem_setup_{idempotency_key}"
@@ -218,7 +223,9 @@ class MemoryProvider:
             return
         known = self.fetch_invoice(reference)
         assert known.status in {ProviderStatus.OPEN, ProviderStatus.UNCOLLECTIBLE}
-        self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.PAID, paid_cents=known.total_cents - known.credited_cents)
+        self._invoices[reference] = dataclasses.replace(
+            known, status=ProviderStatus.PAID, paid_cents=known.total_cents - known.credited_cents
+        )
 
     def give_up(self, reference: str) -> None:
         """The provider no longer expects the money."""

@@ -1,10 +1,19 @@
 """A database column for money: whole pico-units, exact in PostgreSQL and in Python."""
 
+from typing import TYPE_CHECKING
+
 from django.db import models
+
+if TYPE_CHECKING:
+    from django.db.models.expressions import Combinable
 
 
 class PicoField(models.DecimalField):
     """A whole number of pico-units: ``numeric(38,0)`` in PostgreSQL, ``int`` in Python."""
+
+    if TYPE_CHECKING:  # what the stubs of Django ask a field for
+        _pyi_private_set_type: int | Combinable
+        _pyi_private_get_type: int  # type: ignore[assignment]
 
     def __init__(self, **options: object) -> None:
         options.update(max_digits=38, decimal_places=0)

@@ -19,6 +19,7 @@ __all__ = [
     "is_sensible",
     "over_cost",
     "parse",
+    "parse_amount",
     "parse_hour",
     "shortfall",
     "text",
@@ -68,6 +69,14 @@ def parse_hour(text: str) -> int:
     return pico
 
 
+def parse_amount(text: str) -> int:
+    """Pico-units of an amount in USD with at most twelve decimals, such as ``500.00``. Raises InvalidPrice."""
+    if not re.fullmatch(r"[0-9]{1,12}(?:\.[0-9]{1,12})?", text.strip()):
+        raise InvalidPrice(f"Write the amount in {CURRENCY} as a decimal number such as 500.00.", param="amount")
+    whole, _, fraction = text.strip().partition(".")
+    return int(whole) * 10**_WHOLE_DECIMALS + int(fraction.ljust(_WHOLE_DECIMALS, "0"))
+
+
 def text_per_hour(pico_per_second: int) -> str:
     """A price of a replica second as USD per replica hour, exactly: ``0.072``."""
     return text(Meter.REPLICA_SECONDS, pico_per_second * _SECONDS_OF_HOUR)
@@ -93,8 +102,8 @@ def is_sensible(pico_per_unit: int) -> bool:
 
 
 def over_cost(meter: str, cost_pico: int, basis_points: int) -> int:
-    """The price of a unit that costs us ``cost_pico``, with a margin in hundredths of a percent. Raises InvalidPrice where
-    that is no whole number of pico-units: nothing is rounded, the nearest exact prices are named."""
+    """The price of a unit that costs us ``cost_pico``, with a margin in hundredths of a percent. Raises InvalidPrice
+    where that is no whole number of pico-units: nothing is rounded, the nearest exact prices are named."""
     pico, rest = divmod(cost_pico * (_BASIS + basis_points), _BASIS)
     if rest:
         below, above = (f"{text(meter, near)} {CURRENCY} per {unit(meter)}" for near in (pico, pico + 1))

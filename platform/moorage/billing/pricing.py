@@ -4,7 +4,6 @@ Ending a price is a row too: one that is never in force and only ends what was b
 prices can be made of, and minimum commitments are set here as well; each change is a new row with an audit entry.
 """
 
-import dataclasses
 import datetime as dt
 from collections.abc import Sequence
 from typing import Final
@@ -20,14 +19,13 @@ from moorage.billing.models import (
     Meter,
     MinimumCommitment,
     Price,
-    RatedUsage,
-    ReplicaState,
     Statement,
     UnitCost,
     UnratedUsage,
 )
+from moorage.billing.price_scope import Scope, refuse_the_past
 from moorage.billing.tiers import Tier
-from moorage.kernel import clock, patterns
+from moorage.kernel import clock
 from moorage.kernel.clock import Period
 
 #: What a new instance begins with, in USD per 1M tokens and per replica second (0.072 USD an hour).
@@ -41,33 +39,6 @@ DEFAULTS: Final = {
 _ALWAYS: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 #: A margin is between giving it away and a hundredfold.
 _MARGINS: Final = range(-10_000, 1_000_001)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What a price is of. ``model`` and ``device_class`` may be patterns; empty state and device class: any."""
-
-    meter: Meter
-    model: str = "*"
-    organization: Organization | None = None
-    state: str = ""
-    device_class: str = ""
-
-    def checked(self) -> "Scope":
-        """The same, tidied. Raises InvalidPrice where it makes no sense."""
-        scope = dataclasses.replace(self, model=self.model.strip(), device_class=self.device_class.strip())
-        if not _is_pattern(scope.model, most=170):
-            raise InvalidPrice("Name the model as clients do, or use a pattern such as demo/* or *.", param="model")
-        if scope.device_class and not _is_pattern(scope.device_class, most=80):
-            raise InvalidPrice("Name a device class, or use a pattern such as h200*.", param="device_class")
-        if scope.state and scope.state not in ReplicaState.values:
-            raise InvalidPrice(f"A replica's state is one of {', '.join(ReplicaState.values)}.", param="state")
-        if scope.meter != Meter.REPLICA_SECONDS and (scope.state or scope.device_class):
-            raise InvalidPrice(
-                "Only replica seconds are priced by state and device class. Leave both empty.",
-                param="state" if scope.state else "device_class",
-            )
-        return scope
 
 
 @transaction.atomic
@@ -88,8 +59,8 @@ def set_price(
     """A new price of ``meter`` for ``model`` (a served name, or a pattern with ``*``) from ``valid_from`` on (None:
     now), until ``valid_to`` or the next price of the same scope. No existing row changes.
 
-    ``graduated`` is by the quantity of an organization's month; then ``pico_per_unit`` is not looked at, and the row has
-    the dearest rate. Raises PriceInThePast when usage that this price would fit has been rated at or after
+    ``graduated`` is by the quantity of an organization's month; then ``pico_per_unit`` is not looked at, and the row
+    has the dearest rate. Raises PriceInThePast when usage that this price would fit has been rated at or after
     ``valid_from``, PriceExists, and InvalidPrice for a price or a scope that makes no sense.
     """
     scope = Scope(meter=meter, model=model, organization=organization, state=state, device_class=device_class)
@@ -110,8 +81,8 @@ def set_price_over_cost(
     state: str = "",
 ) -> Price:
     """A new price of what ``cost`` is of, at that cost and a margin in hundredths of a percent over it. The price stays
-    when the cost changes: set it anew then. Raises what set_price does, and InvalidPrice naming the nearest exact prices
-    where there is no exact one."""
+    when the cost changes: set it anew then. Raises what set_price does, and InvalidPrice naming the nearest exact
+    prices where there is no exact one."""
     if margin_basis_points not in _MARGINS:
         raise InvalidPrice("A margin is between -10,000 and 1,000,000 basis points.", param="margin_basis_points")
     scope = Scope(
@@ -122,9 +93,7 @@ def set_price_over_cost(
         device_class=cost.device_class,
     )
     pico = prices.over_cost(cost.meter, cost.pico_per_unit, margin_basis_points)
-    return _set(
-        scope.checked(), pico=pico, begins=valid_from, by=by, note=note, cost=cost, margin=margin_basis_points
-    )
+    return _set(scope.checked(), pico=pico, begins=valid_from, by=by, note=note, cost=cost, margin=margin_basis_points)
 
 
 @transaction.atomic
@@ -195,8 +164,8 @@ def set_cost(
 def set_minimum(
     *, organization: Organization, pico: int, period: Period, by: Actor, note: str = ""
 ) -> MinimumCommitment:
-    """From ``period`` on the organization pays at least ``pico`` a month; zero: no minimum any more. Raises InvalidPrice,
-    and PriceInThePast for a month that is closed."""
+    """From ``period`` on the organization pays at least ``pico`` a month; zero: no minimum any more. Raises
+    InvalidPrice, and PriceInThePast for a month that is closed."""
     if type(pico) is not int or not 0 <= pico < 10**30:
         raise InvalidPrice("A minimum is an amount of zero or more.", param="amount")
     locks.close_month(organization.id)
@@ -270,7 +239,7 @@ def _set(
     moment = begins or clock.now()
     if ends is not None and ends < moment:
         raise InvalidPrice("A price ends after it begins.", param="valid_to")
-    _refuse_the_past(scope, moment)
+    refuse_the_past(scope, moment)
     rate = tiers.dearest(graduated) if graduated else pico
     try:
         with transaction.atomic():
@@ -324,28 +293,6 @@ def _words(scope: Scope, pico: int, moment: dt.datetime) -> dict[str, object]:
     }
 
 
-def _is_pattern(text: str, *, most: int) -> bool:
-    return bool(text) and len(text) <= most and text.count("*") <= 8 and all(ord(letter) >= 32 for letter in text)
-
-
 def _refuse_nonsense(pico: int) -> None:
     if type(pico) is not int or not prices.is_sensible(pico):
         raise InvalidPrice("A price is between 0 and 1,000 USD a unit.", param="price")
-
-
-def _refuse_the_past(scope: Scope, moment: dt.datetime) -> None:
-    """A request has several meters; it is rated with all of its prices, also with those that it did not have."""
-    of_requests = (Meter.INPUT_TOKENS, Meter.CACHED_INPUT_TOKENS, Meter.OUTPUT_TOKENS, Meter.REQUESTS)
-    meters = of_requests if scope.meter == Meter.REQUESTS else (scope.meter,)
-    rated = RatedUsage.objects.filter(meter__in=meters, ended_at__gte=moment)
-    if scope.organization is not None:
-        rated = rated.filter(organization_id=scope.organization.id)
-    if "*" not in scope.model:
-        rated = rated.filter(served_name=scope.model)
-    names = rated.order_by().values_list("served_name", flat=True).distinct()
-    if any(patterns.matches(scope.model, name) for name in names.iterator()):
-        raise PriceInThePast(
-            f"Usage of {scope.model} was already rated after {moment:%Y-%m-%d %H:%M} UTC, and rated usage is never"
-            " changed. Choose a later beginning.",
-            param="valid_from",
-        )

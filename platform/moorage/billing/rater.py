@@ -20,7 +20,7 @@ from moorage.accounts.models import Organization
 from moorage.billing import ledger, locks, rating, rating_batch, wallets
 from moorage.billing.ledger import Account, Entry, Posting
 from moorage.billing.models import BillingMonth, Meter, Price, Statement
-from moorage.billing.price_book import Priced, PriceBook, PriceRow
+from moorage.billing.price_book import PriceBook, Priced, PriceRow
 from moorage.billing.rating_batch import Added, Group, Rate
 from moorage.billing.tiers import of_json
 from moorage.kernel import clock
@@ -88,9 +88,14 @@ def price_book() -> PriceBook:
 
 @functools.lru_cache(maxsize=2)
 def _price_book(_rows: int, _last: str | None) -> PriceBook:
+    return PriceBook(price_rows())
+
+
+def price_rows() -> tuple[PriceRow, ...]:
+    """All prices that there ever were."""
     fields = ("id", "meter", "model", "pico_per_unit", "valid_from", "currency", "organization_id", "state")
     rows = Price.objects.values(*fields, "device_class", "valid_to", "tiers")
-    return PriceBook(PriceRow(**{**row, "tiers": of_json(row["tiers"])}) for row in rows)
+    return tuple(PriceRow(**{**row, "tiers": of_json(row["tiers"])}) for row in rows)
 
 
 def charged_in(ended_at: dt.datetime, closed: Iterable[dt.datetime]) -> dt.datetime:

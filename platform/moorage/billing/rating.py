@@ -84,9 +84,7 @@ def request_quantities(*, input_tokens: int, cached_tokens: int, output_tokens: 
     )
 
 
-def rate(
-    source: Source, book: PriceBook, used: Mapping[Counter, int] = _NOTHING
-) -> tuple[RatedLine, ...] | NoPrice:
+def rate(source: Source, book: PriceBook, used: Mapping[Counter, int] = _NOTHING) -> tuple[RatedLine, ...] | NoPrice:
     """The lines of ``source`` at the prices in force when it ended: all of them, or none where one has no price.
     ``used`` is what was rated of graduated prices before."""
     lines: list[RatedLine] = []

@@ -8,13 +8,12 @@ import enum
 from django.db.models import Count, Min, QuerySet, Sum
 
 from moorage.accounts.models import Organization
-from moorage.billing import prices, states
+from moorage.billing import states
 from moorage.billing.errors import InvoiceNotFound
 from moorage.billing.models import (
     BillingMonth,
     Invoice,
     InvoiceStatus,
-    Price,
     RatedUsage,
     UnratedUsage,
 )
@@ -118,50 +117,6 @@ def verbs_of(invoice: Invoice) -> tuple[InvoiceVerb, ...]:
         InvoiceVerb.MARK_UNCOLLECTIBLE: states.may_move(invoice.status, InvoiceStatus.UNCOLLECTIBLE),
     }
     return tuple(verb for verb, is_possible in possible.items() if is_possible)
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class PriceEntry:
-    """The prices of one meter and model over time."""
-
-    meter: str
-    model: str
-    #: None where the only prices begin later.
-    in_force: Price | None
-    #: What will follow, the next first.
-    upcoming: tuple[Price, ...]
-    #: What was in force before, the last first.
-    history: tuple[Price, ...]
-
-    @property
-    def text(self) -> str:
-        """The price in force, as people write it; empty where there is none."""
-        return prices.text(self.meter, self.in_force.pico_per_unit) if self.in_force else ""
-
-    @property
-    def unit(self) -> str:
-        """What it is the price of."""
-        return prices.unit(self.meter)
-
-
-def price_list(*, now: dt.datetime) -> tuple[PriceEntry, ...]:
-    """Every meter and model that has a price, with its history."""
-    grouped: dict[tuple[str, str], list[Price]] = {}
-    for price in Price.objects.order_by("valid_from", "id"):
-        grouped.setdefault((price.meter, price.model), []).append(price)
-    entries = []
-    for (meter, model), rows in sorted(grouped.items()):
-        begun = [row for row in rows if row.valid_from <= now]
-        entries.append(
-            PriceEntry(
-                meter=meter,
-                model=model,
-                in_force=begun[-1] if begun else None,
-                upcoming=tuple(row for row in rows if row.valid_from > now),
-                history=tuple(reversed(begun[:-1])),
-            )
-        )
-    return tuple(entries)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ ROLES: Final = (APP, GATEWAY, SHIPPER)
 #: Of other rooms; rows of these are changed and never removed.
 KEPT: Final = frozenset({"gateway_worker", "organization", "shipped_boot", "shipping_mark", "user"})
 #: Of this room: what is on its way, or can be made again.
-EMPTIED: Final = frozenset({"unrated_usage", "usage_day"})
+EMPTIED: Final = frozenset({"engine_reading", "reconciliation_run", "unrated_usage", "usage_day"})
 #: Only ``migrate`` writes these.
 _OWNERS: Final = frozenset({"django_migrations"})
 #: All that is ever changed of these.

@@ -5,7 +5,6 @@ rounded and shared as the exact mirror of a charge of x. Tax is a part of whole 
 """
 
 from collections.abc import Sequence
-
 from typing import Final
 
 from moorage.kernel.money import PICO_PER_CENT, Money

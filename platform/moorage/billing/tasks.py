@@ -4,7 +4,21 @@ from contextlib import ExitStack
 
 from celery import shared_task
 
-from moorage.billing import closing, outbox, providers, rater, wallet_allowance, wallet_watch, wallets, webhooks
+from moorage.billing import (
+    closing,
+    collecting,
+    meter_export,
+    outbox,
+    providers,
+    rater,
+    topups,
+    wallet_allowance,
+    wallet_watch,
+    wallets,
+    webhooks,
+)
+from moorage.billing.reconciliation import runs
+from moorage.fleet import runtimes
 from moorage.kernel import clock
 
 
@@ -21,9 +35,32 @@ def sweep() -> None:
     now = clock.now()
     available = providers.configured()
     with ExitStack() as steps:  # last in, first out; a step that fails keeps none of the others from running
+        steps.callback(collecting.dun, now=now)
         steps.callback(webhooks.ask_for_open, available=available, now=now)
         steps.callback(webhooks.apply_due, available=available, now=now)
+        steps.callback(webhooks.poll, available=available, now=now)
         steps.callback(outbox.send_due, providers=available, now=now)
+        for provider in available.values():
+            steps.callback(meter_export.export_due, provider=provider, now=now)
+        steps.callback(topups.charge_due, now=now)
         steps.callback(closing.close_due, now=now)
         steps.callback(wallet_watch.alert, now=now)
         steps.callback(wallets.expire_due, now=now)
+
+
+@shared_task
+def reconcile() -> None:
+    """Makes the comparisons that are due, or that somebody asked for."""
+    runs.run_due(runs.jobs(providers=providers.configured()), now=clock.now())
+
+
+@shared_task
+def reconcile_runtime() -> None:
+    """The same of those that ask containers and their engines: for the provisioning worker."""
+    runs.run_due(runs.runtime_jobs(runtime=runtimes.configured()), now=clock.now())
+
+
+@shared_task
+def watch_usage() -> None:
+    """Adds up what has arrived and looks for what is unusual."""
+    usage_watch.watch(now=clock.now())

@@ -1,11 +1,12 @@
 """Graduated rates: the first so many units of a month at one rate, the next at another. Pure.
 
-A tier begins at a quantity of the organization's month and lasts until the next one begins; a free allowance is a first
-tier at nothing. What a month comes to depends on its quantity alone: in whatever order, and in whatever pieces, usage is
-rated, the pieces of all add up to :func:`amount`.
+A tier begins at a quantity of the organization's month and lasts until the next one begins; a free allowance is a
+first tier at nothing. What a month comes to depends on its quantity alone: in whatever order, and in whatever pieces,
+usage is rated, the pieces of all add up to :func:`amount`.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -59,7 +60,7 @@ def check(tiers: Sequence[Tier]) -> None:
     if not tiers:
         return
     begins = [tier.begins for tier in tiers]
-    if begins[0] != 0 or any(later <= earlier for earlier, later in zip(begins, begins[1:], strict=False)):
+    if begins[0] != 0 or any(later <= earlier for earlier, later in itertools.pairwise(begins)):
         raise InvalidPrice("The first tier begins at 0, and each one later than the one before it.", param="tiers")
     if len(tiers) > MOST or begins[-1] > _MOST_UNITS:
         raise InvalidPrice(f"A price has at most {MOST} tiers, none beyond 10¹⁷ units.", param="tiers")

@@ -5,6 +5,7 @@ granted when the provider says that exactly this was paid (topup_state.py), by w
 """
 
 import datetime as dt
+import logging
 from typing import Final
 
 from django.conf import settings
@@ -12,9 +13,9 @@ from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from moorage.accounts import audit
-from moorage.accounts.actor import Actor
+from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.models import Organization
-from moorage.billing import customers, outbox, prices, providers, topup_state
+from moorage.billing import customers, outbox, prices, providers, topup_state, wallet_watch
 from moorage.billing.errors import InvalidTopUp, NoSavedMethod, ReasonMissing, TopUpChanged, TopUpNotFound
 from moorage.billing.models import OutboxMessage, TopUp, TopUpKind, TopUpStatus, new_top_up_id
 from moorage.billing.payments import ProviderError
@@ -22,6 +23,8 @@ from moorage.billing.payments_transfer import TransferProvider
 from moorage.billing.provider_state import StateMismatch
 from moorage.billing.top_up_messages import CHARGE_SAVED, TOP_UP
 from moorage.kernel import clock
+
+logger = logging.getLogger(__name__)
 
 LEAST_CENTS: Final = 100
 MOST_CENTS: Final = 1_000_000
@@ -73,6 +76,19 @@ def charge_saved(*, organization: Organization, cents: int, by: Actor, source: s
         source=source,
     )
     return top_up
+
+
+def charge_due(*, now: dt.datetime) -> int:
+    """Asks for every automatic top-up that is due; how many were asked for. One that cannot be keeps no other."""
+    asked = 0
+    for due in wallet_watch.due_top_ups(now):
+        try:
+            charge_saved(organization=due.organization, cents=due.cents, by=MOORAGE, source=due.source)
+        except (NoSavedMethod, InvalidTopUp) as error:
+            logger.warning("top_up_not_possible organization=%s error=%s", due.organization.pk, error.code)
+        else:
+            asked += 1
+    return asked
 
 
 def of(organization: Organization) -> QuerySet[TopUp]:

@@ -16,10 +16,10 @@ that a clock or a late report feigned is taken back by the next. The sweep does 
 """
 
 import datetime as dt
+import json
 from typing import Final
 
 from django.db import connection, transaction
-from psycopg.types.json import Jsonb
 
 from moorage.accounts import allowances
 from moorage.billing.models import UnratedUsage, Wallet
@@ -47,7 +47,7 @@ SELECT coalesce(sum(r.amount_pico), 0)
   FROM rated_usage r
   JOIN usage_event u ON u.request_id = r.source_id
  WHERE r.organization_id = %s AND r.ended_at > %s
-   AND r.ended_at > coalesce(to_timestamp((%s ->> u.boot_id)::bigint / 1000000.0), %s)
+   AND r.ended_at > coalesce(to_timestamp((%s::jsonb ->> u.boot_id)::bigint / 1000000.0), %s)
 """
 
 
@@ -118,7 +118,7 @@ def _compare(wallet: Wallet) -> None:
     if has_unrated(wallet.pk, until=max(marks)):
         return
     with connection.cursor() as cursor:
-        cursor.execute(_AFTER, [wallet.pk, min(marks), Jsonb(wallet.cut_boots), wallet.cut_at])
+        cursor.execute(_AFTER, [wallet.pk, min(marks), json.dumps(wallet.cut_boots), wallet.cut_at])
         after = int(cursor.fetchone()[0])
     allowances.add_used(wallet.pk, wallet.settled_pico - after - wallet.cut_used_pico)
     balance = allowances.balance(wallet.pk)

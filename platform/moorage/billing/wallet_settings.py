@@ -18,6 +18,7 @@ from moorage.kernel.money import PICO, Money
 #: Beyond these nothing is meant seriously.
 MOST_PICO: Final = 10**9 * PICO
 MOST_CENTS: Final = 10**8
+MOST_TOP_UP_CENTS: Final = 10**6
 #: A payment provider takes no less.
 LEAST_CENTS: Final = 100
 
@@ -104,8 +105,10 @@ def check(preferences: Preferences) -> None:
     if not 0 <= preferences.below_pico <= MOST_PICO:
         raise InvalidWallet(f"The balance to top up at is between 0 and {Money(MOST_PICO)}.", param="below")
     least = LEAST_CENTS if preferences.is_automatic else 0
-    if not least <= preferences.top_up_cents <= MOST_CENTS:
-        raise InvalidWallet("An automatic top-up is of at least 1 USD and at most 1,000,000 USD.", param="top_up")
+    if not least <= preferences.top_up_cents <= MOST_TOP_UP_CENTS:
+        raise InvalidWallet("An automatic top-up is of at least 1 USD and at most 10,000 USD.", param="top_up")
+    if preferences.is_automatic and preferences.below_pico == 0:
+        raise InvalidWallet("Say below which balance to top up: at zero it is too late.", param="below")
     most = preferences.monthly_most_cents
     if not 0 <= most <= MOST_CENTS or (preferences.is_automatic and most < preferences.top_up_cents):
         raise InvalidWallet("The most a month is no less than one top-up.", param="monthly_most")

@@ -96,10 +96,18 @@ def ask_for_open(*, available: Mapping[str, PaymentProvider], now: dt.datetime, 
     waiting = [
         *_waiting(owed.exclude(provider_reference=""), "invoice.", "provider_reference", limit),
         *_waiting(paying.exclude(checkout_reference=""), "checkout.session.", "checkout_reference", limit),
-        *_waiting(paying.filter(checkout_reference="").exclude(payment_reference=""), "payment_intent.",
-                  "payment_reference", limit),
-        *_waiting(Refund.objects.filter(stale, status=RefundStatus.PENDING).exclude(reference=""), "refund.",
-                  "reference", limit),
+        *_waiting(
+            paying.filter(checkout_reference="").exclude(payment_reference=""),
+            "payment_intent.",
+            "payment_reference",
+            limit,
+        ),
+        *_waiting(
+            Refund.objects.filter(stale, status=RefundStatus.PENDING).exclude(reference=""),
+            "refund.",
+            "reference",
+            limit,
+        ),
         *_waiting(Dispute.objects.filter(stale, status=DisputeStatus.OPEN), "charge.dispute.", "id", limit),
     ]
     asked = 0
@@ -153,7 +161,8 @@ def _keep(event_id: str, kind: str, object_id: str, provider: str) -> bool:
     """Stores an event unless it is there; whether it was new."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO webhook_event (id, provider, kind, object_id, received_at, attempts, next_attempt_at, last_error)"
+            "INSERT INTO webhook_event"
+            " (id, provider, kind, object_id, received_at, attempts, next_attempt_at, last_error)"
             " VALUES (%s, %s, %s, %s, now(), 0, now(), '') ON CONFLICT (id) DO NOTHING",
             [event_id[:120], provider, kind[:120], object_id[:120]],
         )

@@ -281,7 +281,10 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"moorage.deployments.tasks.*": {"queue": "provision"}}
+CELERY_TASK_ROUTES = {
+    "moorage.deployments.tasks.*": {"queue": "provision"},
+    "moorage.billing.tasks.reconcile_runtime": {"queue": "provision"},
+}
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 600,
     # Instances that share one broker do not take each other's work.
@@ -301,6 +304,9 @@ CELERY_BEAT_SCHEDULE = {
         ("meter-replicas", "moorage.deployments.tasks.meter_replicas", 10.0),
         ("rate-usage", "moorage.billing.tasks.rate", 2.0),
         ("run-billing", "moorage.billing.tasks.sweep", 30.0),
+        ("reconcile", "moorage.billing.tasks.reconcile", 15.0),
+        ("watch-usage", "moorage.billing.tasks.watch_usage", 60.0),
+        ("reconcile-runtime", "moorage.billing.tasks.reconcile_runtime", 15.0),
     ]
 }
 

@@ -14,6 +14,7 @@ from moorage.console import (
     administrator_prices,
     statements,
     usage,
+    wallet,
 )
 
 _ORGANIZATION = "admin/organizations/<slug:slug>"
@@ -26,6 +27,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path(f"{_ORGANIZATION}/lines/<slug:line_id>", administrator.line, name="admin_line"),
     path(f"{_ORGANIZATION}/requests", administrator.requests, name="admin_requests"),
     path(f"{_ORGANIZATION}/requests/<slug:request_id>", administrator.request_page, name="admin_request"),
+    path(f"{_ORGANIZATION}/wallet", wallet.administered, name="admin_wallet"),
     path("admin/find-request", administrator.find_request, name="admin_find_request"),
     path("admin/prices", administrator_prices.price_list, name="admin_prices"),
     path("admin/invoices", administrator_invoices.invoices, name="admin_invoices"),
@@ -46,4 +48,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:slug>/statement/lines/<slug:line_id>", statements.statement_line, name="statement_line"),
     path("<slug:slug>/invoices", statements.invoices, name="invoices"),
     path("<slug:slug>/invoices/<slug:invoice_id>", statements.invoice, name="invoice"),
+    path("<slug:slug>/wallet", wallet.wallet, name="wallet"),
+    path("<slug:slug>/wallet/top-up", wallet.top_up, name="top_up_wallet"),
 ]

@@ -127,7 +127,7 @@ class Admission:
         if not gate.leases:
             return FREE_HOLD
         tokens = input_tokens + output_tokens
-        cost = input_tokens * gate.most_input + output_tokens * gate.most_output
+        cost = input_tokens * gate.most_input + output_tokens * gate.most_output + gate.most_request
         if not gate.take(tokens, cost):
             self._wait(asker, grant, route, input_tokens, output_tokens)
             return None

@@ -45,6 +45,8 @@ class Gate:
         "money",
         "most_input",
         "most_output",
+        "most_request",
+        "organization_id",
         "places",
         "quote",
         "served_name",
@@ -53,7 +55,15 @@ class Gate:
         "tokens",
     )
 
-    def __init__(self, *, settling: Settling, leases: Iterable[Lease], quote: Quote, served_name: str) -> None:
+    def __init__(
+        self,
+        *,
+        settling: Settling,
+        leases: Iterable[Lease],
+        quote: Quote,
+        served_name: str,
+        organization_id: str = "",
+    ) -> None:
         found: dict[Measure, list[Lease]] = {measure: [] for measure in Measure}
         ends = float(window.NEVER)
         for lease in leases:
@@ -71,7 +81,9 @@ class Gate:
         self.quote = quote
         self.most_input = quote.most_input if self.money else 0
         self.most_output = quote.most_output if self.money else 0
+        self.most_request = quote.most_request if self.money else 0
         self.served_name = served_name
+        self.organization_id = organization_id
         #: Unix seconds.
         self.ends = min(ends, quote.until) if self.money else ends
         self.headers = RateHeaders(requests=requests, tokens=self.tokens)
@@ -79,7 +91,8 @@ class Gate:
 
     def worst(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
         """The tokens, and the pico-dollars, that a request may use."""
-        return input_tokens + output_tokens, input_tokens * self.most_input + output_tokens * self.most_output
+        cost = input_tokens * self.most_input + output_tokens * self.most_output + self.most_request
+        return input_tokens + output_tokens, cost
 
     def take(self, tokens: int, cost: int) -> bool:
         """Takes a request's worst case from every lease, or nothing from any."""
@@ -149,11 +162,12 @@ class Hold:
         if gate.money:
             quote = gate.quote
             if quote.until < _FOREVER and settling.now() >= quote.until:
-                quote = settling.prices.quote(gate.served_name, settling.now())
+                quote = settling.prices.quote(gate.served_name, settling.now(), gate.organization_id)
             cost = (
                 (input_tokens - cached_tokens) * quote.input
                 + cached_tokens * quote.cached
                 + output_tokens * quote.output
+                + (quote.request if input_tokens or output_tokens else 0)
             )
             unused = self._cost - cost
             if unused < 0:

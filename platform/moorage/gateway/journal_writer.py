@@ -1,7 +1,7 @@
 """Usage on disk before money moves: opens before the engine hears of a request, closes before the client has it all.
 
-Records of one turn of the event loop go out in one write. Closes then wait for ``fdatasync``, which runs in one
-thread with one call in flight: all that arrive meanwhile share the next one. When the disk is full or a sync fails,
+Records of one turn of the event loop go out in one write. Closes then wait for ``fdatasync``, which runs beside the
+loop with one call in flight: all that arrive meanwhile share the next one. When the disk is full or a sync fails,
 ``admit`` says no (so the gateway answers 503), and what was promised is written again to a new segment until it holds.
 """
 
@@ -14,6 +14,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from typing import Final
 
+from moorage.gateway.disk_sync import DiskSync
 from moorage.gateway.journal_segment import Segment, claim
 from moorage.gateway.metrics import JournalMetrics
 from moorage.wire import journal
@@ -60,7 +61,9 @@ class JournalWriter:
         metrics: JournalMetrics,
         progress: Callable[[], list[journal.Progress]] = list,
         sync: Callable[[int], None] = os.fdatasync,
+        disk: DiskSync | None = None,
     ) -> None:
+        """``disk`` does the usual sync, ``sync`` in a thread every other one, and all where there is no ``disk``."""
         self._directory = directory
         self._boot_id = boot_id
         self._segment_bytes = segment_bytes
@@ -68,6 +71,7 @@ class JournalWriter:
         self._metrics = metrics
         self._progress = progress
         self._sync = sync
+        self._disk = disk
         self._segment: Segment | None = None
         self._number = 0
         self._live: dict[str, bytes] = {}  # the open records of requests whose close is not written
@@ -151,6 +155,8 @@ class JournalWriter:
             self._flush()
         self._jobs.put(None)
         self._sync_thread.join()
+        if self._disk is not None:
+            self._disk.close()
         for segment in [*self._stale, *([self._segment] if self._segment is not None else [])]:
             self._sync(segment.descriptor)
             segment.close()
@@ -254,6 +260,13 @@ class JournalWriter:
             # Nobody else is being served, and this disk is quick: waiting here is cheaper than two threads' hand-over.
             self._synced(*self._timed_sync([self._segment]))
             return
+        if self._disk is not None and not self._stale and not self._is_new_segment:
+            try:
+                self._disk.begin(self._segment.descriptor, self._synced)
+            except OSError:
+                self._disk = None  # the thread will hear from the disk itself what is wrong
+            else:
+                return
         stale, self._stale = self._stale, []
         directory = self._directory if self._is_new_segment else None
         self._is_new_segment = False

@@ -118,8 +118,11 @@ class LeaseBook:
             if organization.has_wallet:
                 leases.append(self._lease(organization.id, Measure.MONEY, Window.ALWAYS, None, organization.id, at))
         is_priced = any(lease.measure is Measure.MONEY for lease in leases)
-        quote = self._settling.prices.quote(route.served_name, now) if is_priced else NO_QUOTE
-        gate = Gate(settling=self._settling, leases=leases, quote=quote, served_name=route.served_name)
+        owner = grant.organization_id
+        quote = self._settling.prices.quote(route.served_name, now, owner) if is_priced else NO_QUOTE
+        gate = Gate(
+            settling=self._settling, leases=leases, quote=quote, served_name=route.served_name, organization_id=owner
+        )
         self.gates.setdefault(grant.id, {})[route.id] = gate
         return gate
 

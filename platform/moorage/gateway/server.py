@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from moorage.gateway import compiled, host_names, tls, traces
+from moorage.gateway import compiled, disk_sync, host_names, tls, traces
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
 from moorage.gateway.admission import Admission
@@ -62,6 +62,7 @@ class Server:
                 loop=loop,
                 metrics=metrics.journal,
                 progress=self._progress,
+                disk=disk_sync.configured(loop),
             ),
             holding=Holding(limit=settings.hold_requests_max, ask_wake=self._wakes.ask, pool=pool, clock=loop.time),
             activity=Activity(),

@@ -88,14 +88,16 @@ class OrganizationGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """A price from a moment on. ``model`` is a served name or a pattern with ``*``: the most specific one wins, then
-    the latest beginning."""
+    """A price from a moment on, until the next of the same meter, model and organization, or its own end. ``model`` is a
+    served name or a pattern with ``*``: an organization's own wins, then the most specific one."""
 
     id: str
-    meter: str  #: input_tokens | cached_input_tokens | output_tokens
+    meter: str  #: input_tokens | cached_input_tokens | output_tokens | requests
     model: str
-    pico_per_unit: int
+    pico_per_unit: int  #: of a graduated price the dearest rate
     valid_from_us: int  #: Unix microseconds
+    valid_to_us: int | None = None
+    organization_id: str = ""  #: whose alone it is; empty: everybody's
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

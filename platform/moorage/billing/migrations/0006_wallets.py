@@ -13,7 +13,7 @@ import moorage.kernel.clock
 
 APPEND_ONLY = ("credit_draw", "credit_taking")
 
-FORWARD = """
+RULES = """
 -- Every organization has a wallet from its first moment; it says nothing until it is opened.
 INSERT INTO wallet (organization_id) SELECT id FROM organization;
 CREATE FUNCTION make_wallet() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -70,7 +70,8 @@ BEGIN
 END $$;
 CREATE TRIGGER credit_grant_is_kept BEFORE UPDATE OR DELETE ON credit_grant
     FOR EACH ROW EXECUTE FUNCTION credit_grant_is_kept();
-""" + "\n".join(
+"""
+FORWARD = RULES + "\n".join(
     f"CREATE TRIGGER {table}_is_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
     "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();"
     for table in APPEND_ONLY

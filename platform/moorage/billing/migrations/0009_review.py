@@ -113,8 +113,8 @@ class Migration(migrations.Migration):
                 ('requests', models.BigIntegerField(default=0)),
                 ('tokens', models.BigIntegerField(default=0)),
                 ('disputed', models.BigIntegerField(default=0)),
-                ('without_output', models.BigIntegerField(default=0)),
                 ('with_output', models.BigIntegerField(default=0)),
+                ('zero_streak', models.BigIntegerField(default=0)),
             ],
             options={
                 'db_table': 'usage_day',

@@ -16,10 +16,10 @@ def new_price_id() -> str:
 class Price(models.Model):
     """An immutable rate of a meter, for ``[valid_from, valid_to)``; a change is a new row.
 
-    Its *scope* is what it prices: meter, model, organization, replica state and device class. Of the prices that fit, an
-    organization's own wins, then the most specific model, then device class, then state; within a scope the latest that
-    has begun. A row begins where the one before it in its scope ends; one whose ``valid_to`` is its ``valid_from`` is
-    never in force and only ends the one before it.
+    Its *scope* is what it prices: meter, model, organization, replica state and device class. Of the prices that fit,
+    an organization's own wins, then the most specific model, then device class, then state; within a scope the latest
+    that has begun. A row begins where the one before it in its scope ends; one whose ``valid_to`` is its ``valid_from``
+    is never in force and only ends the one before it.
     """
 
     id = models.CharField(primary_key=True, max_length=40, default=new_price_id, editable=False)
@@ -37,7 +37,7 @@ class Price(models.Model):
     currency = models.CharField(max_length=3, default="USD")
     #: The rate; of a graduated price the dearest one, which is what a hold reckons with.
     pico_per_unit = models.BigIntegerField()
-    #: ``[{"from": units, "pico": pico_per_unit}, …]``: from which quantity of an organization's month on. Empty: one rate.
+    #: ``[{"from": units, "pico": rate}, …]``: from which quantity of an organization's month on. Empty: one rate.
     tiers = models.JSONField(default=list, blank=True)
     valid_from = models.DateTimeField()
     valid_to = models.DateTimeField(null=True, blank=True)

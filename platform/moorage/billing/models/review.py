@@ -198,9 +198,9 @@ class UsageDay(models.Model):
     requests = models.BigIntegerField(default=0)
     tokens = models.BigIntegerField(default=0)
     disputed = models.BigIntegerField(default=0)
-    #: Requests that were answered to their end without one output token, and those with at least one.
-    without_output = models.BigIntegerField(default=0)
+    #: Generated answers with at least one token, and how many without one have come since the last of these.
     with_output = models.BigIntegerField(default=0)
+    zero_streak = models.BigIntegerField(default=0)
 
     class Meta:
         db_table = "usage_day"

@@ -1,0 +1,173 @@
+"""Revenue, cost of devices and margin of a month, by organization, model and device class. Pure, whole pico-dollars.
+
+Revenue is rated usage. What tokens earned is shared among the device classes that the deployment ran on, by their
+seconds; where none ran it belongs to no class. Cost is replica seconds at what a second of the class costs. Devices cost
+while nobody runs on them too: that is idle cost, charged to nobody and shown as its own line. Whatever is shared adds up
+to what was there: the largest remainders get the last pico.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Earned:
+    """What one model of one deployment earned; ``device_class`` None: tokens, earned on whatever it ran on."""
+
+    organization_id: str
+    deployment_id: str
+    served_name: str
+    pico: int
+    device_class: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """How long replicas of one model of one deployment ran on a device class, and what that cost."""
+
+    organization_id: str
+    deployment_id: str
+    served_name: str
+    device_class: str
+    seconds: int
+    cost_pico: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Stood:
+    """How long the devices of a class were there altogether, and what that cost."""
+
+    device_class: str
+    seconds: int
+    cost_pico: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One line of a table. The names that a table does not tell apart are empty."""
+
+    organization_id: str = ""
+    served_name: str = ""
+    device_class: str = ""
+    seconds: int = 0
+    revenue_pico: int = 0
+    cost_pico: int = 0
+
+    @property
+    def margin_pico(self) -> int:
+        """What is left."""
+        return self.revenue_pico - self.cost_pico
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """The month: every combination, the same by one of the three, what stood idle, and the total of all of it."""
+
+    rows: tuple[Row, ...]
+    by_organization: tuple[Row, ...]
+    by_model: tuple[Row, ...]
+    by_device_class: tuple[Row, ...]
+    #: Cost of devices on which nothing ran, by class.
+    idle: tuple[Row, ...]
+    total: Row
+
+
+def share(total: int, weights: Sequence[int]) -> tuple[int, ...]:
+    """``total`` in parts like ``weights`` (none negative), which add up to it: by largest remainder, of equal ones the
+    earlier. Weights of nothing share evenly."""
+    if not weights:
+        return ()
+    if total < 0:
+        return tuple(-part for part in share(-total, weights))
+    even = weights if any(weights) else [1] * len(weights)
+    whole = sum(even)
+    parts = [total * weight // whole for weight in even]
+    by_remainder = sorted(range(len(even)), key=lambda index: (-(total * even[index] % whole), index))
+    for index in by_remainder[: total - sum(parts)]:
+        parts[index] += 1
+    return tuple(parts)
+
+
+def build(*, earned: Iterable[Earned], ran: Iterable[Ran], stood: Iterable[Stood] = ()) -> Margin:
+    """The tables of a month."""
+    times = list(ran)
+    rows = [
+        Row(
+            organization_id=one.organization_id,
+            served_name=one.served_name,
+            device_class=one.device_class,
+            seconds=one.seconds,
+            cost_pico=one.cost_pico,
+        )
+        for one in times
+    ]
+    for one in earned:
+        rows.extend(_placed(one, times))
+    finest = _summed(rows, lambda row: (row.organization_id, row.served_name, row.device_class))
+    idle = _idle(stood, finest)
+    total = _sum([*finest, *idle], Row())
+    return Margin(
+        rows=finest,
+        by_organization=_summed(finest, lambda row: (row.organization_id, "", "")),
+        by_model=_summed(finest, lambda row: ("", row.served_name, "")),
+        by_device_class=_summed(finest, lambda row: ("", "", row.device_class)),
+        idle=idle,
+        total=total,
+    )
+
+
+def _placed(earned: Earned, times: Sequence[Ran]) -> list[Row]:
+    """What was earned, on the device classes that it was earned on."""
+    seconds: dict[str, int] = {}
+    if earned.device_class is not None:
+        seconds[earned.device_class] = 1
+    else:
+        for one in times:
+            same = (one.organization_id, one.deployment_id, one.served_name)
+            if same == (earned.organization_id, earned.deployment_id, earned.served_name):
+                seconds[one.device_class] = seconds.get(one.device_class, 0) + one.seconds
+    seconds = seconds or {"": 1}
+    classes = sorted(seconds)
+    parts = share(earned.pico, [seconds[one] for one in classes])
+    return [
+        Row(
+            organization_id=earned.organization_id,
+            served_name=earned.served_name,
+            device_class=device_class,
+            revenue_pico=pico,
+        )
+        for device_class, pico in zip(classes, parts, strict=True)
+    ]
+
+
+def _idle(stood: Iterable[Stood], rows: Iterable[Row]) -> tuple[Row, ...]:
+    """What stood less what ran, by class. Where more ran than stood (a device was added late to the books) nothing was
+    idle."""
+    used = {row.device_class: row for row in _summed(rows, lambda row: ("", "", row.device_class))}
+    found = []
+    for one in sorted(stood, key=lambda one: one.device_class):
+        ran = used.get(one.device_class, Row())
+        seconds, pico = max(one.seconds - ran.seconds, 0), max(one.cost_pico - ran.cost_pico, 0)
+        if seconds or pico:
+            found.append(Row(device_class=one.device_class, seconds=seconds, cost_pico=pico))
+    return tuple(found)
+
+
+def _summed(rows: Iterable[Row], key: Callable[[Row], tuple[str, str, str]]) -> tuple[Row, ...]:
+    groups: dict[tuple[str, str, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    summed = [
+        _sum(found, Row(organization_id=names[0], served_name=names[1], device_class=names[2]))
+        for names, found in groups.items()
+    ]
+    return tuple(
+        sorted(summed, key=lambda row: (-row.revenue_pico, row.organization_id, row.served_name, row.device_class))
+    )
+
+
+def _sum(rows: Iterable[Row], names: Row) -> Row:
+    seconds = revenue = cost = 0
+    for row in rows:
+        seconds, revenue, cost = seconds + row.seconds, revenue + row.revenue_pico, cost + row.cost_pico
+    return dataclasses.replace(names, seconds=seconds, revenue_pico=revenue, cost_pico=cost)

@@ -1,0 +1,82 @@
+"""Invoices for billing's tests: a month of a person's organization, closed, with or without credit and tax."""
+
+from pathlib import Path
+
+from moorage.accounts.actor import MOORAGE, Actor
+from moorage.billing import closing, export, pricing, rater, wallets
+from moorage.billing.models import GrantKind, Invoice, Meter, Statement
+from moorage.billing.policy import ReviewPolicy
+from moorage.billing.tiers import Tier
+from moorage.kernel.clock import Period
+from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, run, use
+from tests.cast import Person
+
+NO_REVIEW = ReviewPolicy(above_cents=None, first_invoice=False)
+#: Tokens that cost 1.20 USD.
+TOKENS = (0, 0, 2_000_000)
+
+
+def invoiced(
+    person: Person,
+    *,
+    tokens: tuple[int, int, int] = TOKENS,
+    names: tuple[str, ...] = ("demo/llm",),
+    seconds: int = 0,
+    credit_pico: int = 0,
+    policy: ReviewPolicy = NO_REVIEW,
+) -> Invoice:
+    """October of ``person``'s organization as an invoice; without ``policy``, with a number."""
+    price_list()
+    if credit_pico:
+        promise(person, credit_pico)
+    for name in names:
+        use(person.organization, tokens=tokens, served_name=name)
+    if seconds:
+        run(person.organization, seconds=seconds)
+    return closed(person, policy=policy)
+
+
+def closed(person: Person, *, period: Period = OCTOBER, policy: ReviewPolicy = NO_REVIEW) -> Invoice:
+    """What was used until now in ``period``, rated, frozen and invoiced."""
+    rater.rate_all()
+    everything_shipped(period.end + closing.GRACE)
+    closing.close_period(period, max(CLOSING, period.end + closing.GRACE), policy=policy)
+    return Invoice.objects.select_related("organization", "statement").get(
+        organization=person.organization, statement__period_start=period.start
+    )
+
+
+def promise(person: Person, pico: int) -> None:
+    """Promotional credit of ``pico`` for the organization."""
+    wallets.grant(
+        organization=person.organization,
+        kind=GrantKind.PROMOTIONAL,
+        pico=pico,
+        source=f"test:{person.organization.pk}:{pico}",
+        by=Actor.person(person.user),
+    )
+
+
+def graduated(model: str, rates: list[tuple[int, int]]) -> None:
+    """A graduated price of output tokens: (from which quantity of the month on, pico a token)."""
+    pricing.set_price(
+        meter=Meter.OUTPUT_TOKENS,
+        model=model,
+        pico_per_unit=0,
+        graduated=[Tier(begins=begins, pico=pico) for begins, pico in rates],
+        valid_from=OCTOBER.start,
+        by=MOORAGE,
+    )
+
+
+def exported(invoice: Invoice) -> bytes:
+    """The whole export of the invoice's statement."""
+    statement = Statement.objects.select_related("organization").get(pk=invoice.statement_id)
+    return b"".join(export.stream(statement))
+
+
+def saved(folder: Path, invoice: Invoice) -> Path:
+    """The export as a customer has it."""
+    path = folder / "export.jsonl"
+    path.write_bytes(exported(invoice))
+    return path

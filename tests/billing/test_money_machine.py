@@ -1,0 +1,280 @@
+"""Any order of holds, captures, releases, expiries, top-ups, refunds, price changes and clock jumps keeps the money.
+
+A Hypothesis state machine drives the real services and the SQL of the gateways on PostgreSQL. The organization is
+prepaid: whatever happens, nothing is ever served that its credit does not pay. Longer with MOORAGE_MONEY_EXAMPLES.
+"""
+
+import datetime as dt
+import os
+
+from django.db import connection, transaction
+from django.db.models import Sum
+from hypothesis import HealthCheck, event, note, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from moorage.accounts.actor import MOORAGE
+from moorage.accounts.models import Allowance, Lease
+from moorage.billing import ledger, pricing, rater, wallet_allowance, wallet_settings, wallets
+from moorage.billing.ledger import Account
+from moorage.billing.models import (
+    BillingMode,
+    Grant,
+    GrantKind,
+    LedgerTransaction,
+    Meter,
+    RatedUsage,
+    Taking,
+    UnratedUsage,
+    Wallet,
+)
+from moorage.kernel import clock
+from moorage.metering.models import UsageEvent
+from tests.billing.gateway_model import Worker
+from tests.billing.measured import everything_shipped
+from tests.cast import Cast
+
+EXAMPLES = int(os.environ.get("MOORAGE_MONEY_EXAMPLES") or 15)
+#: No price is ever above: what a hold reckons with.
+DEAREST = 1000
+TICK = dt.timedelta(milliseconds=1)
+
+_picos = st.integers(min_value=1, max_value=200_000)
+_tokens = st.integers(min_value=1, max_value=60)
+_which = st.integers(min_value=0, max_value=1)
+
+
+class Money(RuleBasedStateMachine):
+    """Beside the real thing, what it should come to in plain sums."""
+
+    cast: Cast
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outer = transaction.atomic()
+        self.outer.__enter__()
+        self.organization = self.cast.alice.organization
+        # Its months are over by the real clock, so that every jump stays in the past.
+        self.now = clock.now() - dt.timedelta(days=330)
+        self.price = 100
+        self.granted = self.taken_back = self.expired = self.cost = 0
+        self.sources: list[tuple[GrantKind, int, str, dt.datetime | None]] = []
+        self.refunds: list[tuple[int, str, int]] = []
+        self.workers = [self._worker(), self._worker()]
+        everything_shipped(clock.now() + dt.timedelta(days=1))
+        for meter, pico in ((Meter.INPUT_TOKENS, 0), (Meter.CACHED_INPUT_TOKENS, 0), (Meter.OUTPUT_TOKENS, self.price)):
+            pricing.set_price(meter=meter, model="*", pico_per_unit=pico, valid_from=self.now, by=MOORAGE)
+        wallet_settings.set_mode(
+            organization=self.organization, mode=BillingMode.PREPAID, reason="They pay first.", by=MOORAGE
+        )
+
+    def teardown(self) -> None:
+        transaction.set_rollback(True)
+        self.outer.__exit__(None, None, None)
+
+    def _worker(self) -> Worker:
+        return Worker(organization_id=self.organization.id)
+
+    def _tick(self) -> dt.datetime:
+        self.now += TICK
+        return self.now
+
+    # -- credit comes and goes
+
+    @rule(pico=_picos)
+    def top_up(self, pico: int) -> None:
+        self._grant(GrantKind.PAID, pico, None)
+
+    @rule(pico=_picos, days=st.integers(min_value=1, max_value=9))
+    def promote(self, pico: int, days: int) -> None:
+        self._grant(GrantKind.PROMOTIONAL, pico, self.now + dt.timedelta(days=days))
+
+    def _grant(self, kind: GrantKind, pico: int, expires_at: dt.datetime | None) -> None:
+        self.sources.append((kind, pico, f"source:{len(self.sources)}", expires_at))
+        self._grant_again(*self.sources[-1])
+        self.granted += pico
+
+    def _grant_again(self, kind: GrantKind, pico: int, source: str, expires_at: dt.datetime | None) -> None:
+        wallets.grant(
+            organization=self.organization,
+            kind=kind,
+            pico=pico,
+            source=source,
+            expires_at=expires_at,
+            by=MOORAGE,
+            funded_by=Account.MEMORY_CLEARING if kind == GrantKind.PAID else None,
+        )
+
+    @rule(pico=_picos)
+    def refund(self, pico: int) -> None:
+        source = f"refund:{len(self.refunds)}"
+        taken = self._refund(pico, source)
+        self.refunds.append((pico, source, taken))
+        self.taken_back += taken
+        event(f"refunded: {taken > 0}, all of it: {taken == pico}")
+
+    def _refund(self, pico: int, source: str) -> int:
+        return wallets.revoke(
+            organization=self.organization, pico_most=pico, source=source, into=Account.MEMORY_CLEARING, by=MOORAGE
+        )
+
+    @rule()
+    def expire(self) -> None:
+        expired = wallets.expire_due(now=self.now)
+        self.expired += expired
+        event(f"credit expired: {expired > 0}")
+
+    # -- requests
+
+    @rule(which=_which, tokens=_tokens)
+    def hold(self, which: int, tokens: int) -> None:
+        event("a hold" if self.workers[which].hold(tokens, DEAREST) else "a refusal")
+
+    @precondition(lambda self: any(worker.holds for worker in self.workers))
+    @rule(number=st.integers(min_value=0, max_value=20), tokens=_tokens)
+    def capture(self, number: int, tokens: int) -> None:
+        worker, hold = self._some_hold(number)
+        used = min(tokens, hold.tokens)
+        self.cost += worker.capture(hold, tokens=used, pico_per_token=self.price, ended_at=self._tick())
+
+    @precondition(lambda self: any(worker.holds for worker in self.workers))
+    @rule(number=st.integers(min_value=0, max_value=20))
+    def release(self, number: int) -> None:
+        worker, hold = self._some_hold(number)
+        worker.holds.remove(hold)
+
+    def _some_hold(self, number: int):  # type: ignore[no-untyped-def]
+        held = [(worker, hold) for worker in self.workers for hold in worker.holds]
+        return held[number % len(held)]
+
+    # -- the workers' leases
+
+    @rule(which=_which, wanted=st.integers(min_value=0, max_value=300_000), give=st.sampled_from((0, 0, 10**12)))
+    def report(self, which: int, wanted: int, give: int) -> None:
+        self.workers[which].report(target=wanted, give=give, now=self._tick())
+
+    @precondition(lambda self: any(worker.unanswered is None for worker in self.workers))
+    @rule(which=_which, wanted=st.integers(min_value=0, max_value=300_000))
+    def report_without_an_answer(self, which: int, wanted: int) -> None:
+        if self.workers[which].unanswered is None:
+            self.workers[which].report(target=wanted, give=1000, now=self._tick(), is_answer_lost=True)
+
+    @rule(which=_which, tokens=_tokens)
+    def die(self, which: int, tokens: int) -> None:
+        self.cost += self.workers[which].die(ended_at=self._tick(), tokens=tokens, pico_per_token=self.price)
+        self.workers[which] = self._worker()
+        self._tick()
+
+    @rule()
+    def reap(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT reap_gateway_leases()")
+            event(f"leases of the dead taken back: {cursor.fetchone()[0] > 0}")
+
+    # -- time and prices
+
+    @rule(days=st.integers(min_value=1, max_value=9))
+    def jump(self, days: int) -> None:
+        self.now += dt.timedelta(days=days)
+
+    @rule(price=st.integers(min_value=0, max_value=DEAREST))
+    def change_the_price(self, price: int) -> None:
+        pricing.set_price(
+            meter=Meter.OUTPUT_TOKENS, model="*", pico_per_unit=price, valid_from=self._tick(), by=MOORAGE
+        )
+        self.price = price
+        self._tick()
+
+    # -- what runs by itself
+
+    @rule(size=st.integers(min_value=1, max_value=10))
+    def rate(self, size: int) -> None:
+        event(f"rated: {rater.rate_batch(limit=size).rated > 0}")
+
+    @rule()
+    def keep(self) -> None:
+        wallet_allowance.keep()
+
+    @rule()
+    def everything_again(self) -> None:
+        before = self._books()
+        for source in self.sources:
+            self._grant_again(*source)
+        for pico, source, taken in self.refunds:
+            assert self._refund(pico, source) == taken
+        for taking in Taking.objects.exclude(period_start=None):
+            taken = wallets.capture(
+                organization_id=taking.organization_id,
+                pico=int(taking.asked_pico),
+                period_start=taking.period_start,
+                idempotency_key=taking.idempotency_key,
+                at=taking.at,
+            )
+            assert taken == taking.taken_pico
+        for worker in self.workers:
+            if worker.number and worker.unanswered is None:
+                worker.repeat()
+        assert self._books() == before
+
+    def _books(self) -> tuple[object, ...]:
+        return (
+            LedgerTransaction.objects.count(),
+            Allowance.objects.aggregate(used=Sum("used"), leased=Sum("leased")),
+            sorted(Grant.objects.values_list("id", "remaining_pico")),
+            sorted(Lease.objects.values_list("worker_id", "amount")),
+        )
+
+    # -- what always holds
+
+    @invariant()
+    def the_books_add_up(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        assert list(ledger.prove().differences()) == []
+
+    @invariant()
+    def credit_is_what_came_less_what_went(self) -> None:
+        charged = int(RatedUsage.objects.aggregate(sum=Sum("amount_pico"))["sum"] or 0)
+        wallet = Wallet.objects.get(pk=self.organization.pk)
+
+        assert wallet.credit_pico >= 0
+        assert wallet.credit_pico == self.granted - self.taken_back - self.expired - charged
+        assert ledger.balance(organization=self.organization, kind=Account.RECEIVABLE) == 0, "it was served on credit"
+        assert ledger.balance(organization=self.organization, kind=Account.BREAKAGE) == -self.expired
+
+    @invariant()
+    def no_allowance_is_crossed(self) -> None:
+        for allowance in Allowance.objects.annotate(held=Sum("leases__amount")):
+            assert allowance.used >= 0 and allowance.leased >= 0
+            assert allowance.used + allowance.leased <= allowance.ceiling
+            assert allowance.leased == (allowance.held or 0)
+
+    @invariant()
+    def no_worker_promises_what_it_has_not_leased(self) -> None:
+        for worker in self.workers:
+            leased = Lease.objects.filter(worker_id=worker.boot_id).values_list("amount", flat=True).first() or 0
+            assert sum(hold.pico for hold in worker.holds) + worker.spent <= leased
+
+    @invariant()
+    def every_request_is_waiting_or_charged_once_and_for_what_it_used(self) -> None:
+        if UnratedUsage.objects.exists():
+            return
+        assert RatedUsage.objects.count() == RatedUsage.objects.values("source_id", "meter").distinct().count()
+        assert int(RatedUsage.objects.aggregate(sum=Sum("amount_pico"))["sum"] or 0) == self.cost
+        note(f"{UsageEvent.objects.count()} requests come to {self.cost}")
+
+
+def test_whatever_happens_in_whatever_order_the_money_is_kept(cast: Cast) -> None:
+    machine = type("MoneyOfAlice", (Money,), {"cast": cast})
+
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=40,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
