@@ -1,5 +1,6 @@
 """The OpenAPI document says everything, and nothing that is not so."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_every_parameter_says_what_it_is(document: dict[str, Any]) -> None:
     for path, method, operation in operations(document):
         for parameter in operation.get("parameters", []):
             assert parameter.get("description"), (method, path, parameter["name"])
-        names = {part for part in path.split("/") if part.startswith("{")}
+        names = set(re.findall(r"\{[a-z_]+\}", path))
         assert names == {f"{{{found['name']}}}" for found in operation.get("parameters", []) if found["in"] == "path"}
 
 

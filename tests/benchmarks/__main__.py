@@ -1,4 +1,6 @@
-"""`./manage.py bench gateway`: one gateway worker on one core, with everything on, against floors, aims and peers."""
+"""`./manage.py bench gateway`: one gateway worker on one core, with everything on, against floors, aims and peers.
+`./manage.py bench rating`: how fast usage becomes money.
+"""
 
 import argparse
 import datetime as dt
@@ -20,6 +22,7 @@ from tests.benchmarks import (
     ingestion,
     machine,
     peers,
+    rating,
     soak,
     stage,
     stream,
@@ -50,11 +53,12 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="./manage.py bench",
         description="Measures one gateway worker on one core: what a request and a frame cost, what the gateway adds, "
-        "and how it stands beside other gateways under the same load, with the same fake engine, in one run.",
+        "and how it stands beside other gateways under the same load, with the same fake engine, in one run. Or the "
+        "rater: how many usage events a core rates and posts.",
         epilog="The headline is processor time for each request and frame: it survives a busy neighbour. Requests a "
         "second are compared within a round alone. The method is in tests/benchmarks/README.md.",
     )
-    made.add_argument("subject", nargs="?", choices=("gateway",), default="gateway", help="what is measured")
+    made.add_argument("subject", nargs="?", choices=("gateway", "rating"), default="gateway", help="what is measured")
     made.add_argument(
         "--only",
         type=_scenarios,
@@ -82,6 +86,8 @@ def main(arguments: list[str]) -> int:
     asked = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
     folder = Path(os.environ.get("MOORAGE_HOME") or ".moorage").absolute() / "bench"
+    if asked.subject == "rating":
+        return rate(folder, is_quick=asked.quick)
     try:
         if asked.peers:
             fetching.fetch(folder / "peers")
@@ -100,6 +106,24 @@ def main(arguments: list[str]) -> int:
     for title, lines in words.items():
         print(f"{title}:\n  " + "\n  ".join("\n".join(lines).splitlines()) + "\n")
     file = keep(folder / "results", began, about=about, rows=rows, words=words)
+    print(f"Kept in {file}")
+    return 0
+
+
+def rate(folder: Path, *, is_quick: bool) -> int:
+    """Measure the rater, print the table, keep it as JSON. 1 when what was rated does not add up."""
+    began = dt.datetime.now(dt.UTC)
+    about = [f"{processor()}, Linux {platform.release()}, Python {platform.python_version()}"]
+    print("\n".join(about), flush=True)
+    try:
+        rows, words = rating.measure(folder, is_quick=is_quick)
+    except BenchFailed as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"\n{figures.render(rows)}\n")
+    file = keep(folder / "results", began, about=about, rows=rows, words={"rating": words}, subject="rating")
     print(f"Kept in {file}")
     return 0
 
@@ -144,10 +168,18 @@ def processor() -> str:
     return platform.machine()
 
 
-def keep(folder: Path, began: dt.datetime, *, about: list[str], rows: list[Row], words: dict[str, list[str]]) -> Path:
+def keep(
+    folder: Path,
+    began: dt.datetime,
+    *,
+    about: list[str],
+    rows: list[Row],
+    words: dict[str, list[str]],
+    subject: str = "gateway",
+) -> Path:
     """Write everything as JSON; the file."""
     folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"gateway-{began:%Y%m%d-%H%M%S}.json"
+    file = folder / f"{subject}-{began:%Y%m%d-%H%M%S}.json"
     document = {
         "began_at": began.isoformat(),
         "about": about,

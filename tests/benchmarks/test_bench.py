@@ -46,6 +46,14 @@ def test_a_scenario_that_does_not_exist_is_refused(short_tmp: Path) -> None:
     assert "unknown: rowing" in done.stderr
 
 
+def test_the_rater_is_measured_and_what_it_rated_adds_up(short_tmp: Path) -> None:
+    done = bench(short_tmp, "rating", "--quick")
+
+    assert done.returncode == 0, done.stderr
+    (kept,) = (short_tmp / "bench" / "results").glob("rating-*.json")
+    assert all(row["reached"] > 0 for row in json.loads(kept.read_text())["rows"])
+
+
 def test_without_a_compiler_one_sentence_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
 

@@ -57,6 +57,11 @@ def promise(person: Person, pico: int) -> None:
     )
 
 
+def minimum(person: Person, pico: int) -> None:
+    """From October on the organization pays at least so much a month."""
+    pricing.set_minimum(organization=person.organization, pico=pico, period=OCTOBER, by=MOORAGE)
+
+
 def graduated(model: str, rates: list[tuple[int, int]]) -> None:
     """A graduated price of output tokens: (from which quantity of the month on, pico a token)."""
     pricing.set_price(

@@ -67,7 +67,14 @@ def request(
     )
 
 
-def run(organization: Organization, *, seconds: int, ended_at: dt.datetime = NOON) -> None:
+def run(
+    organization: Organization,
+    *,
+    seconds: int,
+    ended_at: dt.datetime = NOON,
+    state: str = "",
+    device_class: str = "",
+) -> None:
     """A replica was ready for ``seconds``."""
     metering.record_replica_time(
         organization_id=organization.id,
@@ -77,6 +84,8 @@ def run(organization: Organization, *, seconds: int, ended_at: dt.datetime = NOO
         model_key="llm",
         started_at=ended_at - dt.timedelta(seconds=seconds),
         ended_at=ended_at,
+        state=state,
+        device_class=device_class,
     )
 
 

@@ -9,10 +9,14 @@ from moorage.accounts.actor import Actor
 from moorage.billing import closing, ledger, queries, rater, review, services
 from moorage.billing.ledger import Account
 from moorage.billing.models import Invoice, RatedUsage, Statement
+from moorage.billing.policy import SanityBounds, is_parked, parking_reasons
 from moorage.billing.statement import sha256
-from moorage.kernel.money import PICO_PER_CENT
+from moorage.kernel.money import PICO, PICO_PER_CENT
+from tests.billing.bills import closed, graduated, invoiced, minimum
 from tests.billing.measured import CLOSING, NOON, NOVEMBER, OCTOBER, everything_shipped, is_closed, price_list, use
 from tests.cast import Cast
+
+DOLLAR = PICO
 
 
 @pytest.fixture
@@ -139,7 +143,7 @@ def test_a_statement_never_changes(used: Cast) -> None:
     rater.rate_all()
     closing.close_due(now=CLOSING)
 
-    with pytest.raises(DatabaseError, match="append-only|permission denied"), transaction.atomic():
+    with pytest.raises(DatabaseError, match=r"append-only|permission denied"), transaction.atomic():
         Statement.objects.update(document="{}")
 
 
@@ -160,3 +164,149 @@ def test_what_rounding_adds_is_in_the_ledger(cast: Cast) -> None:
     assert ledger.balance(organization=cast.alice.organization, kind=Account.RECEIVABLE) == PICO_PER_CENT
     assert ledger.balance(organization=cast.alice.organization, kind=Account.ROUNDING) == exact - PICO_PER_CENT
     assert ledger.prove().is_clean
+
+
+def test_late_usage_names_the_statement_it_would_have_belonged_to(used: Cast) -> None:
+    organization = used.alice.organization
+    rater.rate_all()
+    closing.close_due(now=CLOSING)
+    october = Statement.objects.get()
+    use(organization, tokens=(0, 0, 10), ended_at=NOON)
+    use(organization, tokens=(0, 0, 5), ended_at=NOVEMBER.start)
+    rater.rate_all()
+
+    closing.close_period(NOVEMBER, NOVEMBER.end + closing.GRACE)
+
+    november = queries.statement(organization=organization, period=NOVEMBER).statement
+    assert [(line.usage_month, line.late_of) for line in november.lines] == [
+        ("2026-10", october.id),
+        ("2026-11", ""),
+    ]
+
+
+def test_each_tier_is_a_line_at_its_own_rate(cast: Cast) -> None:
+    price_list()
+    graduated("demo/llm", [(0, 0), (100, 600_000), (1_000, 500_000)])
+    for tokens in (60, 60, 2_000):
+        use(cast.alice.organization, tokens=(0, 0, tokens))
+
+    invoice = closed(cast.alice)
+
+    frozen = queries.statement(organization=cast.alice.organization, period=OCTOBER).statement
+    assert [(line.tier, line.quantity, line.pico_per_unit) for line in frozen.lines] == [
+        (0, 100, 0),
+        (1, 900, 600_000),
+        (2, 1_120, 500_000),
+    ]
+    assert frozen.total_pico == 900 * 600_000 + 1_120 * 500_000
+    assert "(tier 3)" in invoice.lines.order_by("-position")[0].description
+
+
+def test_credit_is_taken_off_and_the_rest_is_due(cast: Cast) -> None:
+    invoice = invoiced(cast.alice, credit_pico=50 * PICO_PER_CENT)
+
+    frozen = Statement.objects.get()
+    assert (frozen.credit_applied_pico, frozen.due_pico) == (50 * PICO_PER_CENT, 70 * PICO_PER_CENT)
+    assert invoice.total_cents == 70
+    last = invoice.lines.order_by("-position")[0]
+    assert (last.description, last.amount_cents, last.amount_pico) == ("Credit applied", -50, -50 * PICO_PER_CENT)
+    assert ledger.balance(organization=cast.alice.organization, kind=Account.RECEIVABLE) == 70 * PICO_PER_CENT
+
+
+def test_a_month_that_credit_paid_in_full_is_an_invoice_of_nothing(cast: Cast) -> None:
+    invoice = invoiced(cast.alice, credit_pico=10**13)
+
+    assert (invoice.total_cents, invoice.status) == (0, "paid")
+    assert sum(line.amount_cents for line in invoice.lines.all()) == 0
+    assert ledger.balance(organization=cast.alice.organization, kind=Account.RECEIVABLE) == 0
+
+
+def test_a_minimum_is_charged_posted_and_paid_by_credit_like_usage(cast: Cast) -> None:
+    minimum(cast.alice, 200 * PICO_PER_CENT)
+
+    invoice = invoiced(cast.alice, credit_pico=130 * PICO_PER_CENT)
+
+    frozen = queries.statement(organization=cast.alice.organization, period=OCTOBER).statement
+    assert [(line.meter, line.amount_pico) for line in frozen.lines] == [
+        ("output_tokens", 120 * PICO_PER_CENT),
+        ("minimum_commitment", 80 * PICO_PER_CENT),
+    ]
+    assert (frozen.total_pico, frozen.credit_applied_pico) == (200 * PICO_PER_CENT, 130 * PICO_PER_CENT)
+    assert invoice.total_cents == 70
+    assert invoice.lines.get(meter="minimum_commitment").description == "Minimum commitment for 2026-10, up to 2.00"
+    assert ledger.balance(organization=cast.alice.organization, kind=Account.RECEIVABLE) == 70 * PICO_PER_CENT
+    assert ledger.prove().is_clean
+
+
+def test_a_minimum_is_charged_in_a_month_without_any_usage(cast: Cast) -> None:
+    minimum(cast.alice, 200 * PICO_PER_CENT)
+    everything_shipped()
+
+    (closed_month,) = closing.close_due(now=CLOSING)
+
+    assert closed_month.statement_id is not None
+    assert Invoice.objects.get().total_cents == 200
+    assert closing.close_due(now=CLOSING) == ()
+
+
+def test_a_month_above_its_minimum_owes_no_more(cast: Cast) -> None:
+    minimum(cast.alice, 100 * PICO_PER_CENT)
+
+    assert invoiced(cast.alice).total_cents == 120
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"total_pico": 301 * DOLLAR, "highest_before_pico": 100 * DOLLAR}, "301.00 is more than 3 times"),
+        ({"total_pico": 300 * DOLLAR, "highest_before_pico": 100 * DOLLAR}, None),
+        ({"total_pico": 100 * DOLLAR, "highest_before_pico": 1 * DOLLAR}, None),
+        ({"total_pico": 100 * DOLLAR + 1, "highest_before_pico": 1 * DOLLAR}, "is more than 3 times"),
+        ({"total_pico": 100 * DOLLAR, "highest_before_pico": None}, None),
+        ({"total_pico": 101 * DOLLAR, "highest_before_pico": None}, "101.00 is much for a first month."),
+        ({"line_count": 1_001}, "It has 1,001 lines"),
+        ({"line_count": 1_000}, None),
+        ({"due_pico": -1}, "less than nothing"),
+        ({"total_pico": -1}, "less than nothing"),
+        ({"unpriced_count": 2}, "have no price"),
+    ],
+)
+def test_a_strange_month_is_parked_with_a_reason(given: dict[str, int | None], says: str | None) -> None:
+    sane: dict[str, int | None] = {
+        "total_pico": DOLLAR,
+        "due_pico": DOLLAR,
+        "highest_before_pico": DOLLAR,
+        "line_count": 3,
+        "unpriced_count": 0,
+    }
+
+    reasons = parking_reasons(SanityBounds(), **{**sane, **given})  # type: ignore[arg-type]
+
+    assert (len(reasons) == 1 and says in reasons[0] and is_parked(reasons[0])) if says else reasons == ()
+
+
+def test_a_parked_invoice_waits_although_no_review_was_asked_for(cast: Cast) -> None:
+    invoiced(cast.alice)
+    use(cast.alice.organization, tokens=(0, 0, 200_000_000), ended_at=NOVEMBER.start)
+
+    parked = closed(cast.alice, period=NOVEMBER)
+
+    assert (parked.status, parked.number) == ("in_review", None)
+    assert parked.reason == ("Parked: 120.00 is more than 3 times the highest of the last twelve months, 1.20.")
+    services.approve_invoice(invoice=parked, by=Actor.person(cast.ada), reason="They launched.")
+    assert parked.number == 2
+
+
+def test_credit_does_not_hide_a_strange_month(cast: Cast) -> None:
+    invoice = invoiced(cast.alice, tokens=(0, 0, 200_000_000), credit_pico=119 * DOLLAR)
+
+    assert invoice.total_cents == 100
+    assert is_parked(invoice.reason)
+
+
+def test_bounds_are_settings(cast: Cast, settings: object) -> None:
+    settings.MOORAGE_PARK_LINES = 1  # type: ignore[attr-defined]
+
+    invoice = invoiced(cast.alice, names=("a", "b"))
+
+    assert invoice.reason == "Parked: It has 2 lines; 1 are usual at most."

@@ -36,7 +36,7 @@ def _closed(person: Person, *, policy: ReviewPolicy = NO_REVIEW, tokens: tuple[i
 def _issue(invoice: Invoice) -> Invoice:
     """What the outbox does, inside a test's transaction."""
     (message,) = OutboxMessage.objects.filter(subject_id=invoice.pk, topic=invoices.ISSUE)
-    outbox._send(message, {"transfer": TransferProvider()})
+    outbox._send(message, {"transfer": TransferProvider()}, CLOSING)
     invoice.refresh_from_db()
     return invoice
 

@@ -6,10 +6,11 @@ prepaid: whatever happens, nothing is ever served that its credit does not pay. 
 
 import datetime as dt
 import os
+from collections import Counter
 
 from django.db import connection, transaction
 from django.db.models import Sum
-from hypothesis import HealthCheck, event, note, settings
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
@@ -30,7 +31,7 @@ from moorage.billing.models import (
 )
 from moorage.kernel import clock
 from moorage.metering.models import UsageEvent
-from tests.billing.gateway_model import Worker
+from tests.billing.gateway_model import Hold, Worker
 from tests.billing.measured import everything_shipped
 from tests.cast import Cast
 
@@ -39,8 +40,9 @@ EXAMPLES = int(os.environ.get("MOORAGE_MONEY_EXAMPLES") or 15)
 DEAREST = 1000
 TICK = dt.timedelta(milliseconds=1)
 
-_picos = st.integers(min_value=1, max_value=200_000)
-_tokens = st.integers(min_value=1, max_value=60)
+_picos = st.integers(min_value=1, max_value=500_000)
+_wanted = st.sampled_from((0, 1, 30_000, 100_000, 300_000))
+_tokens = st.integers(min_value=1, max_value=40)
 _which = st.integers(min_value=0, max_value=1)
 
 
@@ -48,6 +50,8 @@ class Money(RuleBasedStateMachine):
     """Beside the real thing, what it should come to in plain sums."""
 
     cast: Cast
+    #: What happened, over all examples.
+    seen: Counter[str]
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,6 +71,9 @@ class Money(RuleBasedStateMachine):
         wallet_settings.set_mode(
             organization=self.organization, mode=BillingMode.PREPAID, reason="They pay first.", by=MOORAGE
         )
+        self._grant(GrantKind.PAID, 400_000, None)
+        for worker in self.workers:
+            worker.report(target=150_000, give=0, now=self._tick())
 
     def teardown(self) -> None:
         transaction.set_rollback(True)
@@ -111,7 +118,7 @@ class Money(RuleBasedStateMachine):
         taken = self._refund(pico, source)
         self.refunds.append((pico, source, taken))
         self.taken_back += taken
-        event(f"refunded: {taken > 0}, all of it: {taken == pico}")
+        self.seen[f"refunded: {taken > 0}, all of it: {taken == pico}"] += 1
 
     def _refund(self, pico: int, source: str) -> int:
         return wallets.revoke(
@@ -122,20 +129,39 @@ class Money(RuleBasedStateMachine):
     def expire(self) -> None:
         expired = wallets.expire_due(now=self.now)
         self.expired += expired
-        event(f"credit expired: {expired > 0}")
+        self.seen[f"credit expired: {expired > 0}"] += 1
 
     # -- requests
 
     @rule(which=_which, tokens=_tokens)
     def hold(self, which: int, tokens: int) -> None:
-        event("a hold" if self.workers[which].hold(tokens, DEAREST) else "a refusal")
+        self._hold(which, tokens)
+
+    @rule(which=_which, tokens=st.lists(_tokens, min_size=1, max_size=5))
+    def hold_several(self, which: int, tokens: list[int]) -> None:
+        for one in tokens:
+            self._hold(which, one)
+
+    @rule(which=_which, tokens=st.lists(st.tuples(_tokens, _tokens), min_size=1, max_size=5))
+    def serve_several(self, which: int, tokens: list[tuple[int, int]]) -> None:
+        for most, used in tokens:
+            if self._hold(which, most):
+                self._capture(self.workers[which], self.workers[which].holds[-1], used)
+
+    def _hold(self, which: int, tokens: int) -> bool:
+        is_held = self.workers[which].hold(tokens, DEAREST)
+        self.seen["a hold" if is_held else "a refusal"] += 1
+        return is_held
 
     @precondition(lambda self: any(worker.holds for worker in self.workers))
     @rule(number=st.integers(min_value=0, max_value=20), tokens=_tokens)
     def capture(self, number: int, tokens: int) -> None:
-        worker, hold = self._some_hold(number)
+        self._capture(*self._some_hold(number), tokens)
+
+    def _capture(self, worker: Worker, hold: Hold, tokens: int) -> None:
         used = min(tokens, hold.tokens)
         self.cost += worker.capture(hold, tokens=used, pico_per_token=self.price, ended_at=self._tick())
+        self.seen["a capture"] += 1
 
     @precondition(lambda self: any(worker.holds for worker in self.workers))
     @rule(number=st.integers(min_value=0, max_value=20))
@@ -143,18 +169,18 @@ class Money(RuleBasedStateMachine):
         worker, hold = self._some_hold(number)
         worker.holds.remove(hold)
 
-    def _some_hold(self, number: int):  # type: ignore[no-untyped-def]
+    def _some_hold(self, number: int) -> tuple[Worker, Hold]:
         held = [(worker, hold) for worker in self.workers for hold in worker.holds]
         return held[number % len(held)]
 
     # -- the workers' leases
 
-    @rule(which=_which, wanted=st.integers(min_value=0, max_value=300_000), give=st.sampled_from((0, 0, 10**12)))
+    @rule(which=_which, wanted=_wanted, give=st.sampled_from((0, 0, 10**12)))
     def report(self, which: int, wanted: int, give: int) -> None:
         self.workers[which].report(target=wanted, give=give, now=self._tick())
 
     @precondition(lambda self: any(worker.unanswered is None for worker in self.workers))
-    @rule(which=_which, wanted=st.integers(min_value=0, max_value=300_000))
+    @rule(which=_which, wanted=_wanted)
     def report_without_an_answer(self, which: int, wanted: int) -> None:
         if self.workers[which].unanswered is None:
             self.workers[which].report(target=wanted, give=1000, now=self._tick(), is_answer_lost=True)
@@ -169,7 +195,7 @@ class Money(RuleBasedStateMachine):
     def reap(self) -> None:
         with connection.cursor() as cursor:
             cursor.execute("SELECT reap_gateway_leases()")
-            event(f"leases of the dead taken back: {cursor.fetchone()[0] > 0}")
+            self.seen[f"leases of the dead taken back: {cursor.fetchone()[0] > 0}"] += 1
 
     # -- time and prices
 
@@ -187,12 +213,14 @@ class Money(RuleBasedStateMachine):
 
     # -- what runs by itself
 
-    @rule(size=st.integers(min_value=1, max_value=10))
+    @rule(size=st.sampled_from((1, 3, 100)))
     def rate(self, size: int) -> None:
-        event(f"rated: {rater.rate_batch(limit=size).rated > 0}")
+        self.seen[f"rated: {rater.rate_batch(limit=size).rated > 0}"] += 1
 
     @rule()
-    def keep(self) -> None:
+    def rate_and_keep(self) -> None:
+        """As beat rings it."""
+        rater.rate_all()
         wallet_allowance.keep()
 
     @rule()
@@ -266,15 +294,17 @@ class Money(RuleBasedStateMachine):
 
 
 def test_whatever_happens_in_whatever_order_the_money_is_kept(cast: Cast) -> None:
-    machine = type("MoneyOfAlice", (Money,), {"cast": cast})
+    machine = type("MoneyOfAlice", (Money,), {"cast": cast, "seen": Counter()})
 
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=40,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
         ),
     )
+    print("; ".join(f"{what} {times}" for what, times in sorted(machine.seen.items())))  # type: ignore[attr-defined]
+    assert machine.seen["a hold"] and machine.seen["rated: True"]  # type: ignore[attr-defined]

@@ -4,19 +4,21 @@ import datetime as dt
 
 import pytest
 from django.core.management import call_command
-from django.db import DatabaseError
+from django.db import DatabaseError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import AuditEntry
+from moorage.billing import closing, prices, pricing, rater
 from moorage.billing import price_list as price_list_of
-from moorage.billing import prices, pricing, rater
 from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
-from moorage.billing.models import Meter, Price, RatedUsage
+from moorage.billing.models import Meter, Price, RatedUsage, UnitCost
 from moorage.billing.prices import PriceBook, PriceRow
+from moorage.billing.tiers import Tier
 from moorage.kernel import patterns
-from tests.billing.measured import NOON, price_list, use
+from moorage.kernel.clock import Period
+from tests.billing.measured import CLOSING, NOON, NOVEMBER, OCTOBER, everything_shipped, price_list, run, use
 from tests.cast import Cast
 
 DAY = dt.timedelta(days=1)
@@ -171,6 +173,229 @@ def test_a_price_change_touches_no_rated_row(cast: Cast) -> None:
     after = list(RatedUsage.objects.order_by("id").values())
     assert after[: len(before)] == before
     assert after[-1]["amount_pico"] == 999_999
+
+
+def test_an_organization_has_its_own_price_before_everybodys_more_specific_one(cast: Cast) -> None:
+    harbour, island = cast.alice.organization, cast.charlie.organization
+    _set(cast, 100, valid_from=NOON, model="demo/llm")
+    own = _set(cast, 60, valid_from=NOON, model="*", organization=harbour)
+    use(harbour, tokens=(0, 0, 1), ended_at=NOON)
+    use(island, tokens=(0, 0, 1), ended_at=NOON)
+
+    rater.rate_all()
+
+    rated = dict(RatedUsage.objects.values_list("organization_id", "pico_per_unit"))
+    assert rated == {harbour.id: 60, island.id: 100}
+    assert AuditEntry.objects.get(subject=own.id).organization == harbour
+
+
+def test_a_negotiated_price_is_out_of_reach_of_its_own_organizations_rated_usage_alone(cast: Cast) -> None:
+    price_list()
+    use(cast.alice.organization, ended_at=NOON)
+    rater.rate_all()
+
+    with pytest.raises(PriceInThePast):
+        _set(cast, 1, valid_from=NOON, organization=cast.alice.organization)
+
+    assert _set(cast, 1, valid_from=NOON, organization=cast.charlie.organization).pico_per_unit == 1
+
+
+def test_a_price_has_an_end_and_then_the_next_best_counts(cast: Cast) -> None:
+    organization = cast.alice.organization
+    _set(cast, 100, valid_from=NOON - DAY)
+    _set(cast, 60, valid_from=NOON, valid_to=NOON + DAY, organization=organization)
+    for moment in (NOON, NOON + DAY):
+        use(organization, tokens=(0, 0, 1), ended_at=moment)
+
+    rater.rate_all()
+
+    assert list(RatedUsage.objects.order_by("ended_at").values_list("pico_per_unit", flat=True)) == [60, 100]
+
+
+def test_ending_a_price_is_a_new_row_that_is_never_in_force(cast: Cast) -> None:
+    organization = cast.alice.organization
+    listed = _set(cast, 100, valid_from=NOON - DAY)
+    own = _set(cast, 60, valid_from=NOON, organization=organization)
+    before = Price.objects.filter(pk=own.pk).values().get()
+
+    ended = pricing.end_price(price=own, by=Actor.person(cast.ada), at=NOON + DAY, note="it was for a day")
+
+    assert Price.objects.filter(pk=own.pk).values().get() == before
+    assert AuditEntry.objects.get(subject=ended.id).action == "price.ended"
+    book = rater.price_book()
+    moments = (NOON, NOON + DAY, NOON + 2 * DAY)
+    found = [
+        book.in_force(meter="output_tokens", served_name="a", moment=at, organization_id=organization.id)
+        for at in moments
+    ]
+    assert [row.id if row else None for row in found] == [own.id, listed.id, listed.id]
+
+
+def test_a_price_cannot_be_ended_before_what_it_has_rated(cast: Cast) -> None:
+    price = _set(cast, 100, valid_from=NOON)
+    use(cast.alice.organization, tokens=(0, 0, 1), ended_at=NOON + DAY)
+    rater.rate_all()
+
+    with pytest.raises(PriceInThePast):
+        pricing.end_price(price=price, by=Actor.person(cast.ada), at=NOON + DAY)
+
+
+def test_a_request_costs_something_by_itself_where_it_has_a_price_and_used_a_token(cast: Cast) -> None:
+    organization = cast.alice.organization
+    _set(cast, 1, valid_from=NOON, meter=Meter.REQUESTS, model="demo/llm")
+    _set(cast, 0, valid_from=NOON, meter=Meter.OUTPUT_TOKENS)
+    charged = use(organization, tokens=(0, 0, 5))
+    use(organization, tokens=(0, 0, 0))
+    use(organization, tokens=(0, 0, 5), served_name="demo/other")
+
+    rater.rate_all()
+
+    (line,) = RatedUsage.objects.filter(meter=Meter.REQUESTS)
+    assert (line.source_id, line.quantity, line.amount_pico) == (charged, 1, 1)
+
+
+def test_a_price_of_requests_cannot_reach_requests_that_were_rated_without_one(cast: Cast) -> None:
+    price_list()
+    use(cast.alice.organization, ended_at=NOON)
+    rater.rate_all()
+
+    with pytest.raises(PriceInThePast):
+        _set(cast, 1, valid_from=NOON, meter=Meter.REQUESTS)
+
+
+@pytest.mark.parametrize(
+    ("state", "device_class", "pico"),
+    [("", "", 1), ("idle", "", 2), ("busy", "", 1), ("idle", "h200", 4), ("busy", "h200", 3), ("", "l4", 1)],
+)
+def test_replica_time_is_priced_by_state_and_device_class_where_they_are_known(
+    cast: Cast, state: str, device_class: str, pico: int
+) -> None:
+    for number, scope in enumerate(
+        ({}, {"state": "idle"}, {"device_class": "h*"}, {"state": "idle", "device_class": "h*"}), start=1
+    ):
+        _set(cast, number, valid_from=NOON, meter=Meter.REPLICA_SECONDS, **scope)
+    run(cast.alice.organization, seconds=10, ended_at=NOON, state=state, device_class=device_class)
+
+    rater.rate_all()
+
+    assert RatedUsage.objects.get().pico_per_unit == pico
+
+
+@pytest.mark.parametrize(
+    "options", [{"state": "idle"}, {"device_class": "h200"}, {"valid_from": NOON, "valid_to": NOON - DAY}]
+)
+def test_a_scope_that_makes_no_sense_is_refused(cast: Cast, options: dict[str, object]) -> None:
+    with pytest.raises(InvalidPrice):
+        _set(cast, 1, **options)
+
+
+def test_a_graduated_price_has_its_dearest_rate_for_holds(cast: Cast) -> None:
+    steps = (Tier(begins=0, pico=0), Tier(begins=10, pico=7), Tier(begins=20, pico=3))
+
+    price = _set(cast, 0, graduated=steps)
+
+    assert (price.pico_per_unit, price.tiers[1]) == (7, {"from": 10, "pico": 7})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT document ->> 'pico_per_unit' FROM gateway_price WHERE id = %s", [price.id])
+        assert cursor.fetchone() == ("7",)
+
+
+def _cost(cast: Cast, pico: int) -> UnitCost:
+    return pricing.set_cost(
+        meter=Meter.REPLICA_SECONDS,
+        model="*",
+        device_class="h200",
+        pico_per_unit=pico,
+        valid_from=NOON,
+        by=Actor.person(cast.ada),
+    )
+
+
+def test_a_price_over_cost_is_cost_and_margin_exactly(cast: Cast) -> None:
+    cost = _cost(cast, 500_000_000)
+
+    price = pricing.set_price_over_cost(cost=cost, margin_basis_points=2500, by=Actor.person(cast.ada), valid_from=NOON)
+
+    assert (price.pico_per_unit, price.device_class, price.margin_basis_points) == (625_000_000, "h200", 2500)
+    assert price.cost == cost
+    assert AuditEntry.objects.get(subject=price.id).detail["margin_basis_points"] == 2500
+
+
+def test_a_margin_that_comes_to_no_exact_price_names_the_nearest(cast: Cast) -> None:
+    cost = _cost(cast, 3)
+
+    with pytest.raises(InvalidPrice, match=r"0\.000000000003 USD per replica second and 0\.000000000004 USD") as refused:
+        pricing.set_price_over_cost(cost=cost, margin_basis_points=2500, by=Actor.person(cast.ada))
+
+    assert refused.value.param == "margin_basis_points"
+
+
+@given(cost=st.integers(0, 10**12), points=st.integers(-10_000, 100_000))
+def test_a_price_over_cost_is_exact_or_refused(cost: int, points: int) -> None:
+    exact = cost * (10_000 + points)
+
+    try:
+        pico = prices.over_cost(Meter.REPLICA_SECONDS, cost, points)
+    except InvalidPrice:
+        assert exact % 10_000
+    else:
+        assert pico * 10_000 == exact
+
+
+def test_a_cost_never_changes_and_a_later_one_changes_no_price(cast: Cast) -> None:
+    price = pricing.set_price_over_cost(cost=_cost(cast, 100), margin_basis_points=0, by=Actor.person(cast.ada))
+
+    with pytest.raises(PriceExists):
+        _cost(cast, 200)
+    with pytest.raises(DatabaseError, match=r"append-only|permission denied"), transaction.atomic():
+        UnitCost.objects.update(pico_per_unit=1)
+
+    assert Price.objects.get(pk=price.pk).pico_per_unit == 100
+
+
+def _minimum(cast: Cast, pico: int, period: Period = OCTOBER) -> None:
+    pricing.set_minimum(organization=cast.alice.organization, pico=pico, period=period, by=Actor.person(cast.ada))
+
+
+def test_a_minimum_holds_from_its_month_on_until_it_is_set_anew(cast: Cast) -> None:
+    _minimum(cast, 500)
+    _minimum(cast, 700, NOVEMBER)
+    _minimum(cast, 0, Period.month(2026, 12))
+
+    found = [pricing.minimum_of(cast.alice.organization, Period.month(2026, month)) for month in (9, 10, 11, 12)]
+
+    assert found == [0, 500, 700, 0]
+    assert pricing.minimum_of(cast.charlie.organization, OCTOBER) == 0
+    assert AuditEntry.objects.filter(action="minimum.set").count() == 3
+
+
+def test_what_is_missing_to_a_minimum_is_never_negative() -> None:
+    assert prices.shortfall(minimum_pico=500, charged_pico=120) == 380
+    assert prices.shortfall(minimum_pico=500, charged_pico=900) == 0
+
+
+def test_a_minimum_cannot_reach_a_closed_month(cast: Cast) -> None:
+    price_list()
+    use(cast.alice.organization)
+    rater.rate_all()
+    everything_shipped()
+    closing.close_period(OCTOBER, CLOSING)
+
+    with pytest.raises(PriceInThePast, match="2026-10 is closed"):
+        _minimum(cast, 500)
+
+
+def test_the_list_shows_scopes_apart_and_when_a_price_ends(cast: Cast) -> None:
+    _set(cast, 100, valid_from=NOON - DAY)
+    own = _set(cast, 60, valid_from=NOON - DAY, organization=cast.alice.organization)
+    pricing.end_price(price=own, by=Actor.person(cast.ada), at=NOON + DAY)
+
+    everybody, negotiated = price_list_of.price_list(now=NOON)
+    (_, later) = price_list_of.price_list(now=NOON + DAY)
+
+    assert (everybody.organization, negotiated.organization) == (None, cast.alice.organization)
+    assert negotiated.in_force == own and negotiated.in_force.valid_to == NOON + DAY
+    assert (later.in_force, later.history) == (None, (own,))
 
 
 def test_a_new_instance_gets_its_prices_once(db: None) -> None:

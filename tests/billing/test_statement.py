@@ -106,3 +106,78 @@ def test_the_csv_says_what_the_statement_says() -> None:
         "late_of": "",
     }
     assert (total[5], total[9]) == ("total", "0.0000018")
+
+
+def test_a_statement_of_the_first_version_is_read_and_written_as_it_was() -> None:
+    text = (
+        '{"currency":"USD","lines":[{"amount":"0.0000018","amount_pico":"1800000","deployment":{"id":"dep_a",'
+        '"name":"demo"},"id":"LINE","is_late":true,"meter":"output_tokens","price":{"amount":"0.60","id":"pri_a",'
+        '"per":"1M tokens","pico_per_unit":"600000"},"quantity":3,"served_name":"demo/llm","sources":2,'
+        '"usage_month":"2026-09"}],"organization":{"id":"org_a","name":"Harbour"},"period":"2026-10",'
+        '"period_end":"2026-11-01T00:00:00+00:00","period_start":"2026-10-01T00:00:00+00:00","total":"0.0000018",'
+        '"total_pico":"1800000","unpriced":[],"version":1}'
+    ).replace("LINE", _line(usage_month="2026-09").id)
+
+    found = statements.parse(text)
+
+    assert found.version == 1
+    assert statements.canonical(found) == text
+    assert (found.total_pico, found.credit_applied_pico, found.due_pico) == (1_800_000, 0, 1_800_000)
+
+
+def test_tiers_scope_late_statements_and_credit_come_back_from_the_text() -> None:
+    tiers = ((0, 0), (1000, 600_000))
+    built = statements.build(
+        organization_id="org_a",
+        organization_name="Harbour",
+        period=OCTOBER,
+        lines=[
+            _line(tier=0, tiers=tiers, pico_per_unit=0, amount_pico=0),
+            _line(tier=1, tiers=tiers),
+            _line(price_id="pri_b", usage_month="2026-09", late_of="st_a", scope="idle on cpu"),
+        ],
+        credit_applied_pico=600_000,
+    )
+
+    found = json.loads(statements.canonical(built))
+
+    assert statements.parse(statements.canonical(built)) == built
+    assert [line["late_of"] for line in found["lines"]] == ["st_a", None, None]
+    assert [line["price"]["tier"] for line in found["lines"]] == [0, 0, 1]
+    assert (found["credit_applied_pico"], found["due_pico"], found["due"]) == ("600000", "3000000", "0.000003")
+    assert len({line["id"] for line in found["lines"]}) == 3
+
+
+def test_a_rate_that_is_not_its_tiers_is_no_line() -> None:
+    with pytest.raises(AssertionError):
+        _statement(_line(tier=0, tiers=((0, 1), (10, 600_000))))
+
+
+def test_a_minimum_is_what_is_missing_to_it_and_nothing_else() -> None:
+    missing = statements.minimum_line(lines=[_line()], minimum_pico=2_000_000, minimum_id="min_a", period=OCTOBER)
+    none = statements.minimum_line(lines=[_line()], minimum_pico=1_800_000, minimum_id="min_a", period=OCTOBER)
+
+    assert missing is not None and none is None
+    assert (missing.amount_pico, missing.quantity, missing.price_unit) == (200_000, 1, "month")
+    built = _statement(missing, _line())
+    assert [line.meter for line in built.lines] == ["output_tokens", statements.MINIMUM]
+    assert built.total_pico == 2_000_000
+    assert statements.parse(statements.canonical(built)) == built
+
+
+def test_the_csv_names_credit_and_what_is_due() -> None:
+    built = statements.build(
+        organization_id="org_a",
+        organization_name="Harbour",
+        period=OCTOBER,
+        lines=[_line()],
+        credit_applied_pico=800_000,
+    )
+
+    rows = list(csv.reader(io.StringIO(statement_csv.as_csv(built), newline="")))
+
+    assert [(row[5], row[9]) for row in rows[-3:]] == [
+        ("total", "0.0000018"),
+        ("credit_applied", "0.0000008"),
+        ("due", "0.000001"),
+    ]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import AuditEntry
-from moorage.billing import billing_details, invoices, ledger, services, taxes
+from moorage.billing import billing_details, invoice_document, ledger, services, taxes
 from moorage.billing.errors import InvalidBillingDetails
 from moorage.billing.ledger import Account
 from moorage.billing.models import Invoice, InvoiceTaxLine, Statement
@@ -66,8 +66,9 @@ def test_a_rate_is_a_line_of_its_own_and_owed_to_somebody_else(cast: Cast, setti
     assert int(Statement.objects.get().total_pico) == 120 * PICO_PER_CENT
     assert ledger.balance(organization=invoice.organization, kind=Account.TAX) == -23 * PICO_PER_CENT
     assert ledger.balance(organization=invoice.organization, kind=Account.RECEIVABLE) == 143 * PICO_PER_CENT
-    assert invoices.printed_lines(invoice)[-1] == ("VAT 19%", 23)
-    assert sum(cents for _, cents in invoices.printed_lines(invoice)) == invoice.total_cents
+    document = invoice_document.of_invoice(invoice)
+    assert document.tax[0].text == "VAT 19%"
+    assert sum(one.amount_cents for one in (*document.lines, *document.tax)) == document.total_cents == 143
 
 
 def test_what_credit_has_paid_is_not_taxed_again(cast: Cast, settings: Any) -> None:

@@ -41,6 +41,7 @@ def worker(committed_cast: Cast, database_url: str) -> Iterator[Worker]:
         pricing.set_price(meter=meter, model="*", pico_per_unit=PICO_PER_TOKEN, by=by, valid_from=earlier)
     set_mode(committed_cast, BillingMode.PREPAID)
     grant(committed_cast, 1000)
+    Wallet.objects.update(limited_at=earlier)
     with psycopg.connect(database_url, autocommit=True) as plain:
         yield Worker(plain, BOOT)
 
@@ -145,6 +146,23 @@ def test_a_limit_below_what_is_owed_lets_nothing_through(worker: Worker, committ
     assert used == 3000
     assert capacity == 1100, "2,000 are owed"
     assert worker.ask(committed_cast.alice.organization.pk, enough=1, target=50, **ALWAYS)[:2] == [0, 0]  # type: ignore[arg-type]
+
+
+def test_after_a_time_without_an_end_there_is_nothing_but_the_balance(worker: Worker, committed_cast: Cast) -> None:
+    pk = committed_cast.alice.organization.pk
+    worker.ask(pk, enough=200, target=200, **ALWAYS)  # type: ignore[arg-type]
+    wallet_allowance.keep()  # a cut is waiting
+    set_mode(committed_cast, BillingMode.POSTPAID)
+    serve(committed_cast, 500, ended_at=clock.now() - 3 * SECOND)
+    rater.rate_all()
+    grant(committed_cast, 700, "more")
+
+    set_mode(committed_cast, BillingMode.PREPAID)
+
+    assert state(committed_cast) == [5700, 5000, 200]
+    keep()
+    keep()
+    assert state(committed_cast) == [5700, 5000, 200]
 
 
 def test_replica_time_is_taken_from_what_the_gateways_may_spend(worker: Worker, committed_cast: Cast) -> None:

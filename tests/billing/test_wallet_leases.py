@@ -190,12 +190,12 @@ def test_a_worker_killed_in_the_middle_neither_loses_nor_doubles_money(
     top_up(committed_cast, AFFORDED)
     found: list[Answer] = []
     wait_until(lambda: statuses(storm(workers, alices_key, 1, came=found))[200] > 0, seconds=5)
-    thread = threading.Thread(target=lambda: storm(workers, alices_key, 100, threads=8, came=found))
+    thread = threading.Thread(target=lambda: storm(workers, alices_key, CALLS, came=found))
 
     thread.start()
     wait_until(lambda: statuses(found)[200] >= 30, seconds=20)
     workers[0].kill()
-    thread.join(60)
+    thread.join(120)
     assert allowance().used + allowance().leased <= AFFORDED * CALL
     shipper = Shipper(directory=workers[0].journal_dir)
     wait_until(lambda: shipper.ship() >= 0 and ShippedBoot.objects.filter(pk=workers[0].boot).exists(), seconds=10)

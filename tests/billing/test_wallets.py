@@ -1,6 +1,8 @@
 """Credit: granted, used, taken back, expired, and proven against the ledger."""
 
+import concurrent.futures
 import datetime as dt
+from collections.abc import Callable
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -214,3 +216,48 @@ def test_the_proof_finds_credit_that_no_grant_is_behind(cast: Cast) -> None:
     assert proof.transactions == (posted.id,)
     assert proof.wallets == (cast.alice.organization.id,)
     assert LedgerTransaction.objects.count() == 1
+
+
+def test_charges_grants_refunds_and_sweeps_at_once_add_up(committed_cast: Cast) -> None:
+    harbour, island = committed_cast.alice.organization, committed_cast.charlie.organization
+    pay(harbour, 500)
+    pay(island, 500, "island")
+
+    def rate(worker: int, number: int) -> None:
+        with transaction.atomic():  # as rating does: a batch posts for several organizations, then they are captured
+            for organization in sorted((harbour, island), key=lambda one: one.id):
+                charge(organization, 7, f"{organization.slug}:{worker}:{number}")
+
+    def add(worker: int, number: int) -> None:
+        give(harbour, 10, f"gift:{worker}:{number}", expires_at=NOON if number % 2 else None)
+
+    def take(worker: int, number: int) -> None:
+        wallets.revoke(
+            organization=harbour,
+            pico_most=5,
+            source=f"refund:{worker}:{number}",
+            into=Account.MEMORY_CLEARING,
+            by=committed_cast.alice.actor,
+        )
+
+    def sweep(_worker: int, _number: int) -> None:
+        wallets.expire_due(now=NOON)
+
+    def work(deed: Callable[[int, int], None], worker: int) -> None:
+        try:
+            for number in range(15):
+                deed(worker, number)
+        finally:
+            connection.close()
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        done = [pool.submit(work, deed, worker) for worker in range(2) for deed in (rate, add, take, sweep)]
+        for one in done:
+            one.result(60)
+
+    assert wallets.prove().is_clean
+    assert ledger.balance(organization=harbour, kind=Account.REVENUE) == -2 * 15 * 7
+    captured = wallets.applied_in(harbour.id, OCTOBER.start)
+    assert captured == 2 * 15 * 7, "there was always enough"
+    moved = balances(harbour, Account.WALLET, Account.PROMOTION, Account.BREAKAGE, Account.MEMORY_CLEARING)
+    assert sum(moved) == captured

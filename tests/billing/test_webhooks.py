@@ -12,7 +12,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.billing import closing, ledger, outbox, provider_state, rater, review, signatures, webhooks
+from moorage.billing import closing, invoice_messages, ledger, provider_state, rater, review, signatures, webhooks
 from moorage.billing.errors import WebhookRefused, WebhookTooLarge
 from moorage.billing.ledger import Account
 from moorage.billing.models import Invoice, InvoiceStatus, ProviderCustomer, WebhookEvent
@@ -227,7 +227,7 @@ def issued(cast: Cast) -> tuple[Invoice, MemoryProvider]:
     rater.rate_all()
     everything_shipped()
     closing.close_period(OCTOBER, CLOSING, policy=ReviewPolicy(above_cents=None, first_invoice=False))
-    provider = MemoryProvider()
+    provider = MemoryProvider(name="transfer")
     invoice = Invoice.objects.get()
     customer = Customer(organization_id=invoice.organization_id, name="Harbour", email="")
     ProviderCustomer.objects.create(
@@ -235,7 +235,7 @@ def issued(cast: Cast) -> tuple[Invoice, MemoryProvider]:
         provider="transfer",
         reference=provider.ensure_customer(customer, idempotency_key="x"),
     )
-    document = outbox._document(invoice, ProviderCustomer.objects.get().reference)
+    document = invoice_messages.document(invoice, ProviderCustomer.objects.get().reference)
     reference = provider.issue_invoice(document, idempotency_key="y").reference
     Invoice.objects.filter(pk=invoice.pk).update(provider_reference=reference)
     invoice.refresh_from_db()

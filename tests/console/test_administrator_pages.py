@@ -11,7 +11,7 @@ from moorage.billing import queries as billing
 from moorage.billing.models import Invoice, InvoiceStatus, OutboxMessage, Price
 from moorage.billing.payments_transfer import TransferProvider
 from moorage.fleet.models import Node
-from moorage.kernel import ids
+from moorage.kernel import clock, ids
 from moorage.metering import usage_table
 from tests.billing.measured import OCTOBER, request, use
 from tests.cast import Cast
@@ -50,6 +50,23 @@ def _addresses(cast: Cast) -> list[str]:
         f"/admin/invoices/{invoice.id}",
         "/admin/nodes",
         "/admin/api-keys",
+        "/admin/review",
+        "/admin/review.csv",
+        "/admin/approvals",
+        "/admin/approvals.csv",
+        "/admin/reconciliation",
+        "/admin/reconciliation?job=R2",
+        "/admin/reconciliation.csv",
+        "/admin/anomalies",
+        "/admin/anomalies?all=1",
+        "/admin/anomalies.csv",
+        f"/admin/margin?period={MONTH}",
+        f"/admin/margin.csv?period={MONTH}",
+        "/admin/audit",
+        "/admin/audit?action=invoice&since=2026-01-01",
+        "/admin/audit.csv",
+        "/admin/organizations/harbour/credit",
+        "/admin/organizations/harbour/limits",
     ]
 
 
@@ -144,11 +161,11 @@ def test_a_request_is_found_by_its_id_alone(cast: Cast, ada: Client) -> None:
 
 def test_approving_an_invoice_moves_it_and_says_who_and_why(cast: Cast, ada: Client) -> None:
     invoice = closed_october(cast.alice.organization)
-    queued = ada.get("/admin/invoices").context["queue"]
+    queued = ada.get("/admin/review").context["queue"]
 
     answer = ada.post(f"/admin/invoices/{invoice.id}/approve", {"reason": "Counters agree."})
 
-    assert [row.invoice.id for row in queued] == [invoice.id]
+    assert [row["waiting"].invoice.id for row in queued] == [invoice.id]
     assert answer.status_code == 302
     invoice.refresh_from_db()
     assert invoice.status == InvoiceStatus.FINALIZED
@@ -156,14 +173,14 @@ def test_approving_an_invoice_moves_it_and_says_who_and_why(cast: Cast, ada: Cli
     page = ada.get(f"/admin/invoices/{invoice.id}").content.decode()
     assert "Counters agree." in page
     assert "invoice.approved" in page
-    assert not ada.get("/admin/invoices").context["queue"]
+    assert not ada.get("/admin/review").context["queue"]
 
 
 def _issued_invoice(cast: Cast, ada: Client) -> Invoice:
     """A finalized invoice that the bank-transfer provider has issued."""
     invoice = closed_october(cast.alice.organization)
     ada.post(f"/admin/invoices/{invoice.id}/approve", {"reason": "Checked."})
-    outbox._send(OutboxMessage.objects.get(subject_id=invoice.id), {"transfer": TransferProvider()})
+    outbox._send(OutboxMessage.objects.get(subject_id=invoice.id), {"transfer": TransferProvider()}, clock.now())
     invoice.refresh_from_db()
     return invoice
 
@@ -200,7 +217,7 @@ def test_the_page_offers_only_what_the_status_allows(cast: Cast, ada: Client) ->
     offered = [verb for verb, _, _ in ada.get(f"/admin/invoices/{invoice.id}").context["verbs"]]
     refused = ada.post(f"/admin/invoices/{invoice.id}/mark-paid", {"reason": "too early"})
 
-    assert offered == ["approve", "void"]
+    assert offered == ["approve", "send-back", "void"]
     assert refused.status_code == 422
     assert Invoice.objects.get().status == InvoiceStatus.IN_REVIEW
 
@@ -210,7 +227,7 @@ def test_a_refused_message_is_sent_again(cast: Cast, ada: Client) -> None:
     OutboxMessage.objects.update(sent_at=None, parked_at=invoice.created_at, last_error="No such customer.")
     message = OutboxMessage.objects.get()
 
-    listed = ada.get("/admin/invoices").content.decode()
+    listed = ada.get("/admin/review").content.decode()
     ada.post(f"/admin/outbox/{message.id}/retry")
 
     assert "No such customer." in listed

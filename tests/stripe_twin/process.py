@@ -19,8 +19,9 @@ DECLINED_CARD = "4000000000000341"
 class TwinProcess:
     """A running twin, seen from a test."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, *, pid: int = 0) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self.pid = pid
 
     def control(self, verb: str, **given: object) -> Any:
         """One call to ``/_twin/<verb>``."""
@@ -41,11 +42,11 @@ class TwinProcess:
 
     def give_up(self, reference: str) -> None:
         """Stripe no longer expects the money."""
-        self.control("invoice", verb="give_up", id=reference)
+        self.control("invoice", does="give_up", id=reference)
 
     def void(self, reference: str) -> None:
         """Somebody voids it in Stripe's dashboard."""
-        self.control("invoice", verb="void", id=reference)
+        self.control("invoice", does="void", id=reference)
 
     def all(self, kind: str) -> list[Any]:
         """Every object of a kind, the oldest first."""
@@ -80,7 +81,7 @@ def running() -> Iterator[TwinProcess]:
     )
     try:
         assert process.stdout is not None
-        yield TwinProcess(int(process.stdout.readline()))
+        yield TwinProcess(int(process.stdout.readline()), pid=process.pid)
     finally:
         process.kill()
         process.communicate()

@@ -83,5 +83,7 @@ def call(account: Account, method: str, path: str, given: Json) -> Json:
         if known == method and found:
             check(given, params)
             paths = given.get("expand", [])
-            return account.expanded(answer(account, given, *found.groups()), paths if isinstance(paths, list) else [])
+            made = account.expanded(answer(account, given, *found.groups()), paths if isinstance(paths, list) else [])
+            # A client asks for the next page of a list at the list's own address.
+            return {**made, "url": path} if made["object"] == "list" else made
     raise Refusal(404, f"Unrecognized request URL ({method}: {path}).")

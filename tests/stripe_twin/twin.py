@@ -124,7 +124,7 @@ class Twin:
                 case "change":
                     self.account.objects[given["id"]].update(given["fields"])
                 case "invoice":
-                    return getattr(invoices, given["verb"])(self.account, {}, given["id"])
+                    return getattr(invoices, given["does"])(self.account, {}, given["id"])
                 case _:
                     raise AssertionError(f"the twin has no {verb}")
         return {}

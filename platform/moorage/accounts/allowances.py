@@ -8,7 +8,7 @@ the row stays locked until its end.
 import dataclasses
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import DecimalField, ExpressionWrapper, F
 from django.db.models.functions import Greatest
 
 from moorage.accounts.models import Allowance, AllowanceQuerySet, Organization
@@ -42,12 +42,20 @@ def balance(organization_id: str) -> Balance | None:
     return Balance(capacity=int(row.capacity), used=int(row.used), leased=int(row.leased), told_until_us=told)
 
 
-def fill(organization_id: str, *, capacity: int, used: int) -> None:
-    """``capacity`` is all there is from now on. What workers hold stays with them, even where that is more; ``used`` is
-    what a new allowance begins with."""
-    known = _rows(organization_id).update(capacity=capacity, ceiling=Greatest(capacity, F("used") + F("leased")))
+def fill(organization_id: str, *, capacity: int) -> None:
+    """``capacity`` is all there is from now on. What workers hold stays with them, even where that is more."""
+    ceiling = Greatest(capacity, F("used") + F("leased"), output_field=DecimalField())
+    assert _rows(organization_id).update(capacity=capacity, ceiling=ceiling) == 1, "it was begun"
+
+
+def begin(organization_id: str, *, used: int) -> None:
+    """An allowance of which ``used`` is used, to be filled; one that was let go before begins anew. What workers still
+    hold of it they hold."""
+    start, end = window.bounds(Window.ALWAYS, 0)
+    known = _rows(organization_id).update(
+        used=used, capacity=0, ceiling=ExpressionWrapper(used + F("leased"), output_field=DecimalField())
+    )
     if not known:
-        start, end = window.bounds(Window.ALWAYS, 0)
         Allowance.objects.create(
             organization_id=organization_id,
             subject=organization_id,
@@ -55,8 +63,8 @@ def fill(organization_id: str, *, capacity: int, used: int) -> None:
             window=Window.ALWAYS,
             starts=start,
             ends=end,
-            capacity=capacity,
-            ceiling=max(capacity, used),
+            capacity=0,
+            ceiling=used,
             used=used,
         )
 
@@ -67,9 +75,11 @@ def add_used(organization_id: str, pico: int) -> None:
     _rows(organization_id).update(used=used, ceiling=Greatest(F("capacity"), used + F("leased")))
 
 
-def let_gateways_ask(organization_id: str, *, has_wallet: bool) -> None:
-    """Whether the gateways hold requests of the organization to its balance. They are told by a trigger."""
-    Organization.objects.filter(pk=organization_id).exclude(has_wallet=has_wallet).update(has_wallet=has_wallet)
+def let_gateways_ask(organization_id: str, *, has_wallet: bool) -> bool:
+    """Whether the gateways hold requests of the organization to its balance; a trigger tells them. Returns whether
+    that is new."""
+    changed = Organization.objects.filter(pk=organization_id).exclude(has_wallet=has_wallet)
+    return changed.update(has_wallet=has_wallet) == 1
 
 
 def call_back(organization_id: str) -> None:

@@ -1,8 +1,9 @@
 """The questions about accounts."""
 
+import datetime as dt
 import hmac
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from moorage.accounts.errors import OrganizationNotFound, OrganizationSuspended, RoleTooLow
 from moorage.accounts.models import ApiKey, AuditEntry, Membership, Organization, Role, Scope, Standing, User
@@ -119,3 +120,28 @@ def administrator_keys() -> QuerySet[ApiKey]:
 def audit_of(*, subject: str) -> QuerySet[AuditEntry]:
     """What was done to ``subject`` (an id), the first deed first. For administrators alone."""
     return AuditEntry.objects.filter(subject=subject).order_by("at", "id")
+
+
+def audit_entries(
+    *,
+    organization: Organization | None = None,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+) -> QuerySet[AuditEntry]:
+    """The audit log, newest first, with what fits all that is asked; ``action`` also by its first word (``invoice``),
+    ``actor`` by id or by what people read, ``since`` and ``until`` half-open. For administrators alone."""
+    found = AuditEntry.objects.select_related("organization").order_by("-id")
+    if organization is not None:
+        found = found.for_organization(organization)
+    if actor:
+        found = found.filter(Q(actor=actor) | Q(detail__by=actor))
+    if action:
+        found = found.filter(Q(action=action) | Q(action__startswith=f"{action}."))
+    if subject:
+        found = found.filter(subject=subject)
+    if since is not None:
+        found = found.filter(at__gte=since)
+    return found if until is None else found.filter(at__lt=until)

@@ -126,3 +126,22 @@ class MarkPaidView(_InvoiceVerbView):
             received_at=self.body["received_at"],
         )
         return self.shown(invoice_id)
+
+
+class MarkUncollectibleView(_InvoiceVerbView):
+    """Given up."""
+
+    @operation(
+        id="adminMarkInvoiceUncollectible",
+        tag=TAG,
+        summary="Give an invoice up",
+        path=["invoice_id"],
+        body=ReasonFields,
+        body_example={"reason": "No answer for a year."},
+        answers=_changed({**examples.ORGANIZATION_INVOICE, "status": "uncollectible"}),
+        raises=[InvoiceNotFound, InvoiceChanged, ReasonMissing],
+    )
+    def post(self, _request: Request, invoice_id: str) -> Response:
+        """Nobody expects the money any more; should it come after all, it is still taken."""
+        verbs.mark_uncollectible(invoice=review.any_invoice(invoice_id), by=self.actor, reason=self.body["reason"])
+        return self.shown(invoice_id)

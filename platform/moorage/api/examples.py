@@ -260,7 +260,15 @@ LINE: Final = {
     "is_late": False,
     "quantity": 360,
     "sources": 12,
-    "price": {"id": _PRICE_ID, "price": "0.60", "per": "1M tokens", "pico_per_unit": "600000"},
+    "price": {
+        "id": _PRICE_ID,
+        "price": "0.60",
+        "per": "1M tokens",
+        "pico_per_unit": "600000",
+        "tier": 0,
+        "scope": "",
+    },
+    "late_of": "",
     "amount": money(216000000, "0.000216"),
 }
 STATEMENT: Final = {
@@ -275,10 +283,11 @@ STATEMENT: Final = {
     "lines": [LINE],
     "unpriced": [],
     "total": money(216000000, "0.000216"),
+    "credit_applied": money(0, "0.00"),
+    "due": money(216000000, "0.000216"),
 }
 STATEMENT_SUMMARY: Final = {
-    key: STATEMENT[key]
-    for key in ("period", "period_start", "period_end", "is_frozen", "statement_id", "sha256", "invoice_id", "total")
+    key: shown for key, shown in STATEMENT.items() if key not in ("organization", "lines", "unpriced")
 }
 CSV: Final = (
     "period,usage_month,deployment,deployment_id,served_name,meter,quantity,price,price_per,amount,currency,line\r\n"
@@ -291,11 +300,14 @@ INVOICE: Final = {
     "reason": "No review was asked for.",
     "period": "2026-10",
     "statement_id": "st_01k7wq0c9v7h3t5a2m8xj4n6bq",
+    "subtotal": money(1230000000000, "1.23"),
+    "tax": money(0, "0.00"),
     "total": money(1230000000000, "1.23"),
     "provider": "transfer",
     "payment_url": "",
     "created_at": _AT,
     "finalized_at": _AT,
+    "due_at": "2026-12-06T08:00:00Z",
     "paid_at": None,
 }
 ORGANIZATION_INVOICE: Final = {

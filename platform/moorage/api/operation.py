@@ -37,6 +37,8 @@ _PATH: Final = {
     "request_id": "The request's id, `req_…`: the header `x-request-id` of the gateway's answer.",
     "slug": "The organization's short name.",
     "invoice_id": "The invoice's id, `inv_…`.",
+    "kind": "`pdf`, `csv` or `json`.",
+    "credit_note_id": "The credit note's id, `cn_…`.",
     "price_id": "The price's id, `pri_…`.",
 }
 

@@ -20,6 +20,35 @@ class TextRenderer(BaseRenderer):
         return str(data).encode()
 
 
+class PdfRenderer(BaseRenderer):
+    """A PDF file as a room has written it."""
+
+    media_type = "application/pdf"
+    format = "pdf"
+    charset = None
+    render_style = "binary"
+
+    def render(
+        self, data: Any, _accepted_media_type: str | None = None, _renderer_context: Mapping[str, Any] | None = None
+    ) -> bytes:
+        """``data`` is the file."""
+        return bytes(data)
+
+
+class JsonLinesRenderer(TextRenderer):
+    """JSON Lines as a room streams them."""
+
+    media_type = "application/jsonl"
+    format = "jsonl"
+
+
+class PythonRenderer(TextRenderer):
+    """A program to save."""
+
+    media_type = "text/x-python"
+    format = "py"
+
+
 class CsvRenderer(TextRenderer):
     """CSV as a room has written it."""
 

@@ -7,9 +7,9 @@ from rest_framework import serializers
 from moorage.api.serializers_money import MoneyField
 from moorage.api.serializers_usage import PeriodFields
 from moorage.billing import invoices as billing_invoices
-from moorage.billing import prices
 from moorage.billing.models import Invoice, InvoiceStatus, Meter
 from moorage.billing.queries import StatementView
+from moorage.billing.statement import MINIMUM
 from moorage.kernel.money import PICO_PER_CENT
 
 
@@ -35,6 +35,10 @@ class LinePriceSerializer(serializers.Serializer):
     price = serializers.CharField(help_text="A decimal number of the currency, for what `per` says.")
     per = serializers.CharField(help_text="`1M tokens` or `replica second`.")
     pico_per_unit = serializers.CharField(help_text="For one token or one second, in 10⁻¹² of the currency.")
+    tier = serializers.IntegerField(help_text="Which rate of a graduated price, counted from 0.")
+    scope = serializers.CharField(
+        allow_blank=True, help_text="What else it is the price of, such as a replica's state and device class."
+    )
 
 
 class StatementLineSerializer(serializers.Serializer):
@@ -43,9 +47,12 @@ class StatementLineSerializer(serializers.Serializer):
     id = serializers.CharField()
     deployment = NamedSerializer()
     served_name = serializers.CharField()
-    meter = serializers.ChoiceField(choices=Meter.choices)
+    meter = serializers.ChoiceField(choices=[*Meter.choices, (MINIMUM, "Minimum commitment")])
     usage_month = serializers.CharField(help_text="When it was used.")
     is_late = serializers.BooleanField(help_text="Used in an earlier month, found after its closing.")
+    late_of = serializers.CharField(
+        allow_blank=True, help_text="The statement of the month it was used in; empty where it is not late."
+    )
     quantity = serializers.IntegerField()
     sources = serializers.IntegerField(help_text="Requests, or intervals of replica time, in it.")
     price = LinePriceSerializer()
@@ -71,6 +78,8 @@ class StatementSummarySerializer(serializers.Serializer):
     sha256 = serializers.CharField(allow_blank=True, help_text="Of the frozen document; empty while it is running.")
     invoice_id = serializers.CharField(allow_null=True)
     total = MoneyField()
+    credit_applied = MoneyField(help_text="What the organization's credit has paid of it.")
+    due = MoneyField(help_text="The rest, which is invoiced.")
 
 
 class StatementSerializer(StatementSummarySerializer):
@@ -90,11 +99,16 @@ class InvoiceSerializer(serializers.Serializer[Invoice]):
     reason = serializers.CharField(allow_blank=True, help_text="Why, for people.")
     period = serializers.SerializerMethodField()
     statement_id = serializers.CharField()
+    subtotal = MoneyField(
+        source="subtotal_cents", unit_pico=PICO_PER_CENT, help_text="What the statement leaves due, in whole cents."
+    )
+    tax = MoneyField(source="tax_cents", unit_pico=PICO_PER_CENT)
     total = MoneyField(source="total_cents", unit_pico=PICO_PER_CENT)
     provider = serializers.CharField(help_text="Who collects it.")
     payment_url = serializers.CharField(allow_blank=True, help_text="Where to pay it, if it is paid online.")
     created_at = serializers.DateTimeField()
     finalized_at = serializers.DateTimeField(allow_null=True)
+    due_at = serializers.DateTimeField(allow_null=True)
     paid_at = serializers.DateTimeField(allow_null=True)
 
     def get_number(self, invoice: Invoice) -> str:
@@ -118,6 +132,8 @@ def summary_document(view: StatementView) -> dict[str, Any]:
         "sha256": view.sha256,
         "invoice_id": view.invoice.id if view.invoice and view.invoice.status != InvoiceStatus.DRAFT else None,
         "total": statement.total_pico,
+        "credit_applied": statement.credit_applied_pico,
+        "due": statement.due_pico,
     }
 
 
@@ -135,13 +151,16 @@ def statement_document(view: StatementView) -> dict[str, Any]:
                 "meter": line.meter,
                 "usage_month": line.usage_month,
                 "is_late": line.usage_month != str(statement.period),
+                "late_of": line.late_of,
                 "quantity": line.quantity,
                 "sources": line.sources,
                 "price": {
                     "id": line.price_id,
-                    "price": prices.text(line.meter, line.pico_per_unit),
-                    "per": prices.unit(line.meter),
+                    "price": line.price_text,
+                    "per": line.price_unit,
                     "pico_per_unit": str(line.pico_per_unit),
+                    "tier": line.tier,
+                    "scope": line.scope,
                 },
                 "amount": line.amount_pico,
             }

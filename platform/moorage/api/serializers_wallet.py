@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from moorage.api.fields import Fields
 from moorage.api.serializers_money import MoneyField, money
-from moorage.billing.models import BillingMode, Grant, GrantKind, LedgerEntry, TopUp, TopUpStatus
+from moorage.billing.models import BillingMode, GrantKind, LedgerEntry, TopUp, TopUpStatus
 from moorage.billing.wallet_queries import View
 from moorage.billing.wallet_settings import MOST_PICO, Preferences
 from moorage.kernel.money import PICO_PER_CENT, Money
@@ -27,7 +27,7 @@ def _amount(text: str, *, decimals: int, **options: Any) -> serializers.DecimalF
     )
 
 
-class GrantSerializer(serializers.Serializer[Grant]):
+class GrantSerializer(serializers.Serializer):
     """Credit with something left."""
 
     id = serializers.CharField()

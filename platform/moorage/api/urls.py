@@ -8,6 +8,7 @@ from moorage.api import (
     administrator,
     administrator_billing,
     administrator_prices,
+    bills,
     deployment_verbs,
     deployments,
     environments,
@@ -45,6 +46,13 @@ class NumberConverter:
         return str(value)
 
 
+class KindConverter(StringConverter):
+    """The end of a bill's file name."""
+
+    regex = "pdf|csv|json"
+
+
+register_converter(KindConverter, "kind")
 register_converter(SegmentConverter, "segment")
 register_converter(NumberConverter, "number")
 
@@ -75,8 +83,18 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("usage/requests", usage.RequestsView.as_view(), name="requests"),
     path("usage/requests/<segment:request_id>", usage.RequestView.as_view(), name="request"),
     path("statement", statements.StatementView.as_view(), name="statement"),
+    path("statement/export", bills.StatementExportView.as_view(), name="statement_export"),
+    path("statement/verifier", bills.VerifierView.as_view(), name="verifier"),
     path("statements", statements.StatementsView.as_view(), name="statements"),
     path("invoices", statements.InvoicesView.as_view(), name="invoices"),
+    path("invoices/<segment:invoice_id>.<kind:kind>", bills.InvoiceFileView.as_view(), name="invoice_file"),
+    path("invoices/<segment:invoice_id>", bills.InvoiceView.as_view(), name="invoice"),
+    path("credit-notes", bills.CreditNotesView.as_view(), name="credit_notes"),
+    path(
+        "credit-notes/<segment:credit_note_id>.<kind:kind>", bills.CreditNoteFileView.as_view(), name="credit_note_file"
+    ),
+    path("credit-notes/<segment:credit_note_id>", bills.CreditNoteView.as_view(), name="credit_note"),
+    path("billing-details", bills.BillingDetailsView.as_view(), name="billing_details"),
     path("wallet", wallet.WalletView.as_view(), name="wallet"),
     path("wallet/movements", wallet.MovementsView.as_view(), name="movements"),
     path("wallet/top-ups", wallet.TopUpsView.as_view(), name="top_ups"),
@@ -106,6 +124,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/invoices", administrator_billing.AllInvoicesView.as_view(), name="admin_invoices"),
     path(f"{_INVOICE}/approve", administrator_billing.ApproveView.as_view(), name="admin_approve"),
     path(f"{_INVOICE}/void", administrator_billing.VoidView.as_view(), name="admin_void"),
+    path(
+        f"{_INVOICE}/mark-uncollectible",
+        administrator_billing.MarkUncollectibleView.as_view(),
+        name="admin_mark_uncollectible",
+    ),
     path(f"{_INVOICE}/mark-paid", administrator_billing.MarkPaidView.as_view(), name="admin_mark_paid"),
     path("openapi.json", openapi.OpenApiView.as_view(), name="openapi"),
     path("healthz", health.HealthView.as_view(), name="healthz"),

@@ -15,7 +15,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncMonth
 
 from moorage.accounts.models import Organization
-from moorage.billing import invoices, ledger, locks, prices, tiers, wallets
+from moorage.billing import invoices, ledger, locks, prices, rater, tiers, wallets
 from moorage.billing import statement as statements
 from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import BillingMonth, MinimumCommitment, RatedUsage, Statement, UnratedUsage
@@ -62,22 +62,29 @@ def close_period(period: Period, now: dt.datetime, *, policy: ReviewPolicy | Non
         return ()
     months = BillingMonth.objects.filter(closed_at=None, period_start=period.start).order_by("organization_id")
     ids = list(months.values_list("organization_id", flat=True))
+    # Looked at before what waits: of a month that is shipped, what waits only becomes less.
+    shipped = metering.shipped_until()
+    waiting = rater.organizations_waiting(before=period.end)
     closed: list[Closed] = []
     with ExitStack() as each:  # one that fails keeps none of the others from closing, and is heard of afterwards
         for organization_id in reversed(ids):
-            each.callback(lambda found: closed.append(_close(found, period, now, policy)), organization_id)
+            reason = _why_held(organization_id, period, shipped=shipped, is_waiting=organization_id in waiting)
+            each.callback(
+                lambda found, why: closed.append(_close(found, period, now, policy, why)), organization_id, reason
+            )
     return tuple(closed)
 
 
 @transaction.atomic
-def _close(organization_id: str, period: Period, now: dt.datetime, policy: ReviewPolicy | None) -> Closed:
+def _close(
+    organization_id: str, period: Period, now: dt.datetime, policy: ReviewPolicy | None, reason: str
+) -> Closed:
     locks.close_month(organization_id)
     organization = Organization.objects.get(pk=organization_id)
     month = BillingMonth.objects.filter(organization_id=organization_id, period_start=period.start)
     known = Statement.objects.for_organization(organization).filter(period_start=period.start).first()
     if known is not None:
         return Closed(organization_id=organization_id, period=period, statement_id=known.id)
-    reason = _why_held(organization_id, period)
     if reason:
         if month.exclude(held_reason=reason).update(held_reason=reason):
             logger.error("month_held organization=%s period=%s reason=%s", organization_id, period, reason)
@@ -89,15 +96,14 @@ def _close(organization_id: str, period: Period, now: dt.datetime, policy: Revie
     return Closed(organization_id=organization_id, period=period, statement_id=frozen.id)
 
 
-def _why_held(organization_id: str, period: Period) -> str:
-    shipped = metering.shipped_until()
+def _why_held(organization_id: str, period: Period, *, shipped: dt.datetime | None, is_waiting: bool) -> str:
     if shipped is None or shipped < period.end:
         return "The journals of the gateways are not shipped up to the end of the month."
     waiting = UnratedUsage.objects.filter(organization_id=organization_id, ended_at__lt=period.end)
     unpriced = waiting.unpriced().order_by("unpriced_meter", "unpriced_model").first()
     if unpriced is not None:
         return f"There is no price for {unpriced.unpriced_meter} of {unpriced.unpriced_model}. Set one."
-    if waiting.exists():
+    if is_waiting:
         return "Some usage waits to be rated."
     return ""
 

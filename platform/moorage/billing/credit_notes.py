@@ -107,6 +107,18 @@ def number_text(note: CreditNote) -> str:
     return f"C-{note.number:06d}"
 
 
+def invoice_number(note: CreditNote) -> str:
+    """The printed number of its invoice."""
+    return invoices.number_text(note.invoice)
+
+
+def printed_tax(note: CreditNote) -> tuple[tuple[str, int], ...]:
+    """Each tax that goes back, as it is printed, in whole cents."""
+    return tuple(
+        (invoices.tax_text(tax.name, tax.basis_points), tax.amount_cents) for tax in note.tax_lines.order_by("position")
+    )
+
+
 def of_organization(organization: Organization) -> QuerySet[CreditNote]:
     """The organization's credit notes, newest first."""
     return CreditNote.objects.for_organization(organization).select_related("invoice").order_by("-issued_at", "-id")
@@ -234,10 +246,7 @@ def _post(note: CreditNote, invoice: Invoice, credit: Credit) -> None:
 def _tell_provider(note: CreditNote, invoice: Invoice, moment: dt.datetime) -> None:
     lines = [
         *note.lines.order_by("position").values_list("description", "amount_cents"),
-        *(
-            (invoices.tax_text(tax.name, tax.basis_points), tax.amount_cents)
-            for tax in note.tax_lines.order_by("position")
-        ),
+        *printed_tax(note),
     ]
     OutboxMessage.objects.create(
         topic=TOPIC,

@@ -57,8 +57,8 @@ def credit_note(message: OutboxMessage, providers: Providers, now: dt.datetime) 
     """Takes a part of an invoice back. A provider without credit notes has nothing to hear: ours is the document."""
     note = CreditNote.objects.select_related("invoice__organization").get(pk=message.subject_id)
     provider = provider_named(note.invoice.provider, providers)
-    if Capability.CREDIT_NOTE not in provider.capabilities or not _went_out(note.invoice):
-        return
+    if note.is_to_wallet or Capability.CREDIT_NOTE not in provider.capabilities or not _went_out(note.invoice):
+        return  # what became credit in the wallet moves nothing there
     reference = provider.issue_credit_note(
         CreditNoteDocument(
             credit_note_id=note.id,

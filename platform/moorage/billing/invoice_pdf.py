@@ -66,7 +66,7 @@ class _Page(FPDF):
         self.set_auto_page_break(True, margin=22)
         with tempfile.TemporaryDirectory() as folder:  # fpdf2 reads a font from a file, at once
             for style, name in _WEIGHTS.items():
-                path = Path(folder) / f"{name}.ttf"
+                path = Path(folder, f"{name}.ttf")
                 path.write_bytes(pymupdf_fonts.myfont(name))
                 self.add_font(_FAMILY, style, path)
         self.alias_nb_pages("{pages}")

@@ -190,16 +190,6 @@ def number_text(invoice: Invoice) -> str:
     return f"M-{invoice.number:06d}" if invoice.number is not None else ""
 
 
-def printed_lines(invoice: Invoice) -> tuple[tuple[str, int], ...]:
-    """Every line with its whole cents, tax included: they add up to the total. What a provider is given."""
-    lines = InvoiceLine.objects.filter(invoice_id=invoice.pk).order_by("position")
-    tax = InvoiceTaxLine.objects.filter(invoice_id=invoice.pk).order_by("position")
-    return (
-        *((line.description, line.amount_cents) for line in lines),
-        *((tax_text(line.name, line.basis_points), line.amount_cents) for line in tax),
-    )
-
-
 def tax_text(name: str, basis_points: int) -> str:
     """``VAT 19%``, ``VAT 7.75%``."""
     whole, fraction = divmod(basis_points, 100)

@@ -1,6 +1,7 @@
 """The figures of a month's margin (margin.py), gathered: what was rated, how long replicas ran, what devices cost."""
 
 import datetime as dt
+import itertools
 from collections.abc import Iterator
 from typing import Final
 
@@ -54,7 +55,7 @@ def _edges(period: Period) -> list[tuple[dt.datetime, dt.datetime]]:
     )
     inner = sorted(set(changes.values_list("valid_from", flat=True)))[:_EDGES_MOST]
     moments = [period.start, *inner, period.end]
-    return list(zip(moments, moments[1:], strict=False))
+    return list(itertools.pairwise(moments))
 
 
 def _ran(period: Period, book: PriceBook) -> Iterator[Ran]:

@@ -41,6 +41,8 @@ _PAUSE: Final = dt.timedelta(seconds=10)
 _LONGEST_PAUSE: Final = dt.timedelta(minutes=30)
 #: How often usage of a running month is pushed.
 EVERY: Final = dt.timedelta(hours=1)
+#: A month and the 35 days for which the provider takes usage of the past.
+_GROWS_FOR: Final = dt.timedelta(days=66)
 #: Those that are counted as being with the provider, or perhaps there.
 _COUNTED: Final = (
     PushStatus.PENDING,
@@ -52,13 +54,14 @@ _COUNTED: Final = (
 _ON_THE_WAY: Final = (PushStatus.PENDING, PushStatus.SENDING)
 
 
-def export_due(*, provider: PaymentProvider, now: dt.datetime) -> int:
-    """Makes the pushes that are due and sends what waits; how many were acknowledged. Outside transactions."""
+def export_due(*, provider: PaymentProvider, now: dt.datetime, every: dt.timedelta = EVERY) -> int:
+    """Makes the pushes that are due, one ``every`` so often while a month runs, and sends what waits; how many were
+    acknowledged. Outside transactions."""
     assert not connection.in_atomic_block, "a network call holds no locks"
     if Capability.METER not in provider.capabilities:
         return 0
     for organization_id, period_start in _months(now):
-        _make(organization_id, period_start, now)
+        _make(organization_id, period_start, now, every)
     waiting = UsagePush.objects.filter(status__in=_ON_THE_WAY, next_attempt_at__lte=now)
     ids = list(waiting.order_by("next_attempt_at", "id").values_list("pk", flat=True))
     return sum(_send(push_id, provider, now) for push_id in ids)
@@ -100,12 +103,12 @@ def resolve(*, push: UsagePush, is_received: bool, reason: str, by: Actor) -> No
 
 def _months(now: dt.datetime) -> list[tuple[str, dt.datetime]]:
     """Organizations with the months that may have grown since their last push, the older month first."""
-    recent = BillingMonth.objects.filter(period_start__gte=now - dt.timedelta(days=34), period_start__lte=now)
+    recent = BillingMonth.objects.filter(period_start__gte=now - _GROWS_FOR, period_start__lte=now)
     return list(recent.order_by("period_start", "organization_id").values_list("organization_id", "period_start"))
 
 
 @transaction.atomic
-def _make(organization_id: str, period_start: dt.datetime, now: dt.datetime) -> None:
+def _make(organization_id: str, period_start: dt.datetime, now: dt.datetime, every: dt.timedelta) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('billing:export:' || %s, 0))", [organization_id])
     pushes = UsagePush.objects.filter(organization_id=organization_id)
@@ -116,7 +119,7 @@ def _make(organization_id: str, period_start: dt.datetime, now: dt.datetime) -> 
     ).exists()
     last = pushes.aggregate(seq=Max("seq"))["seq"] or 0
     before = pushes.filter(period_start=period_start).aggregate(end=Max("window_end"))["end"] or period_start
-    if not is_closed and now - before < EVERY:
+    if not is_closed and now - before < every:
         return
     value = _floor(organization_id, period_start) - _pushed(organization_id, period_start)
     if value:

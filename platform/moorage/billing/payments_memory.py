@@ -38,10 +38,10 @@ DECLINED = "0341"
 class MemoryProvider:
     """Keeps everything in dictionaries. ``pay``, ``save_card`` and ``dispute`` are what a customer would do."""
 
-    name = "memory"
-    capabilities = frozenset(Capability)
-
-    def __init__(self) -> None:
+    def __init__(self, name: str = "memory", *, has_meter: bool = False) -> None:
+        self.name = name
+        #: As at Stripe, usage is exported only where somebody has asked for it.
+        self.capabilities = frozenset(Capability) - (frozenset() if has_meter else {Capability.METER})
         self._customers: dict[str, str] = {}
         self._invoices: dict[str, ProviderInvoice] = {}
         self._setups: dict[str, str] = {}

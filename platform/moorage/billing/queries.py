@@ -5,14 +5,21 @@ An administrator asks the same of any organization; what spans organizations is 
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 from typing import Final
 
 from django.db.models import QuerySet
 
 from moorage.accounts.models import Organization
-from moorage.billing import closing, statement_csv
+from moorage.billing import closing, statement_csv, verify_statement
 from moorage.billing import statement as statements
-from moorage.billing.errors import InvalidLineCursor, InvalidPeriod, InvoiceNotFound, StatementLineNotFound
+from moorage.billing.errors import (
+    InvalidLineCursor,
+    InvalidPeriod,
+    InvoiceNotFound,
+    StatementLineNotFound,
+    StatementRunning,
+)
 from moorage.billing.models import Invoice, InvoiceStatus, Price, RatedUsage, Statement, UnratedUsage
 from moorage.billing.statement import Line
 from moorage.kernel import clock
@@ -127,6 +134,7 @@ def line_sources(
         served_name=line.served_name,
         meter=line.meter,
         price_id=line.price_id,
+        tier=line.tier,
         ended_at__gte=used.start,
         ended_at__lt=used.end,
     )
@@ -192,7 +200,7 @@ def rated_request(*, organization: Organization, request_id: str) -> RatedReques
 def invoices_of(organization: Organization) -> QuerySet[Invoice]:
     """The organization's invoices, newest first."""
     found = Invoice.objects.for_organization(organization).filter(status__in=_VISIBLE)
-    return found.select_related("statement").order_by("-created_at", "-id")
+    return found.select_related("statement", "organization").order_by("-created_at", "-id")
 
 
 def invoice(*, organization: Organization, invoice_id: str) -> Invoice:
@@ -201,3 +209,17 @@ def invoice(*, organization: Organization, invoice_id: str) -> Invoice:
     if found is None:
         raise InvoiceNotFound
     return found
+
+
+def frozen_statement(*, organization: Organization, period: Period) -> Statement:
+    """The frozen statement of ``period``, for export. Raises StatementRunning."""
+    rows = Statement.objects.for_organization(organization).select_related("organization")
+    found = rows.filter(period_start=period.start).first()
+    if found is None:
+        raise StatementRunning
+    return found
+
+
+def verifier_program() -> str:
+    """The program that recomputes a bill from its export, to be saved and run by the customer."""
+    return Path(verify_statement.__file__).read_text(encoding="utf-8")

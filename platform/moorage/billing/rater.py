@@ -19,7 +19,7 @@ from django.db.models import Count, Max
 from moorage.accounts.models import Organization
 from moorage.billing import ledger, locks, rating, rating_batch, wallets
 from moorage.billing.ledger import Account, Entry, Posting
-from moorage.billing.models import BillingMonth, Meter, Price, Statement
+from moorage.billing.models import BillingMonth, Meter, Price, Statement, UnratedUsage
 from moorage.billing.price_book import PriceBook, Priced, PriceRow
 from moorage.billing.rating_batch import Added, Group, Rate
 from moorage.billing.tiers import of_json
@@ -96,6 +96,16 @@ def price_rows() -> tuple[PriceRow, ...]:
     fields = ("id", "meter", "model", "pico_per_unit", "valid_from", "currency", "organization_id", "state")
     rows = Price.objects.values(*fields, "device_class", "valid_to", "tiers")
     return tuple(PriceRow(**{**row, "tiers": of_json(row["tiers"])}) for row in rows)
+
+
+def organizations_waiting(*, before: dt.datetime) -> frozenset[str]:
+    """Those with usage that ended before a moment and waits for its turn, but for what waits for a price.
+
+    One look at the whole queue, for all organizations at once: an index would cost every request that is queued, and in
+    its steady state the queue is a few seconds of traffic.
+    """
+    rows = UnratedUsage.objects.filter(ended_at__lt=before, unpriced_meter="").order_by()
+    return frozenset(rows.values_list("organization_id", flat=True).distinct())
 
 
 def charged_in(ended_at: dt.datetime, closed: Iterable[dt.datetime]) -> dt.datetime:

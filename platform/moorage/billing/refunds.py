@@ -2,6 +2,7 @@
 cannot be spent meanwhile; should the provider not be able to pay it back, the credit is there again."""
 
 import datetime as dt
+from collections.abc import Mapping
 from typing import Final
 
 from django.db import transaction
@@ -14,7 +15,7 @@ from moorage.billing import providers, wallets
 from moorage.billing.errors import InvalidTopUp, NothingToRefund, ReasonMissing
 from moorage.billing.ledger import Account
 from moorage.billing.models import GrantKind, OutboxMessage, Refund, RefundStatus, TopUp, TopUpStatus, new_refund_id
-from moorage.billing.payments import Capability, ProviderRefund, ProviderRefundStatus
+from moorage.billing.payments import Capability, PaymentProvider, ProviderRefund, ProviderRefundStatus
 from moorage.billing.provider_state import StateMismatch
 from moorage.kernel import clock
 from moorage.kernel.money import PICO_PER_CENT
@@ -23,7 +24,14 @@ REFUND: Final = "refund"
 
 
 @transaction.atomic
-def refund_credit(*, organization: Organization, cents: int, reason: str, by: Actor) -> tuple[Refund, ...]:
+def refund_credit(
+    *,
+    organization: Organization,
+    cents: int,
+    reason: str,
+    by: Actor,
+    available: Mapping[str, PaymentProvider] | None = None,
+) -> tuple[Refund, ...]:
     """Pays up to ``cents`` of unused paid credit back to where it came from, the newest top-up first; what was asked of
     the provider. An administrator's verb. Raises ReasonMissing, InvalidTopUp, and NothingToRefund."""
     said = reason.strip()
@@ -31,7 +39,8 @@ def refund_credit(*, organization: Organization, cents: int, reason: str, by: Ac
         raise ReasonMissing(param="reason")
     if cents <= 0:
         raise InvalidTopUp("Pay back at least one cent.", param="cents")
-    able = {name for name, one in providers.configured().items() if Capability.REFUND in one.capabilities}
+    known = providers.configured() if available is None else available
+    able = {name for name, one in known.items() if Capability.REFUND in one.capabilities}
     paid = TopUp.objects.select_for_update().filter(
         organization=organization, status=TopUpStatus.PAID, disputed_at=None, provider__in=able
     )

@@ -8,7 +8,7 @@ import enum
 from django.db.models import Count, Min, QuerySet, Sum
 
 from moorage.accounts.models import Organization
-from moorage.billing import states
+from moorage.billing import owed, states
 from moorage.billing.errors import InvoiceNotFound
 from moorage.billing.models import (
     BillingMonth,
@@ -102,7 +102,9 @@ class InvoiceVerb(enum.StrEnum):
     """What an administrator can do to an invoice."""
 
     APPROVE = "approve"
+    SEND_BACK = "send-back"
     MARK_PAID = "mark-paid"
+    ADJUST = "adjust"
     VOID = "void"
     MARK_UNCOLLECTIBLE = "mark-uncollectible"
 
@@ -112,7 +114,9 @@ def verbs_of(invoice: Invoice) -> tuple[InvoiceVerb, ...]:
     is_by_hand = invoice.provider == TransferProvider.name and invoice.provider_reference != ""
     possible = {
         InvoiceVerb.APPROVE: invoice.status == InvoiceStatus.IN_REVIEW,
+        InvoiceVerb.SEND_BACK: invoice.status == InvoiceStatus.IN_REVIEW,
         InvoiceVerb.MARK_PAID: is_by_hand and states.may_move(invoice.status, InvoiceStatus.PAID),
+        InvoiceVerb.ADJUST: _is_adjustable(invoice),
         InvoiceVerb.VOID: states.may_move(invoice.status, InvoiceStatus.VOID),
         InvoiceVerb.MARK_UNCOLLECTIBLE: states.may_move(invoice.status, InvoiceStatus.UNCOLLECTIBLE),
     }
@@ -154,3 +158,8 @@ def unpriced_usage() -> tuple[UnpricedUsage, ...]:
 def held_months() -> QuerySet[BillingMonth]:
     """Months that are due and not closed, with the reason."""
     return BillingMonth.objects.filter(closed_at=None).exclude(held_reason="").order_by("period_start", "id")
+
+
+def _is_adjustable(invoice: Invoice) -> bool:
+    has_number = invoice.number is not None and invoice.status != InvoiceStatus.VOID
+    return has_number and owed.left_of(invoice).total_cents > 0

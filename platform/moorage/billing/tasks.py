@@ -12,6 +12,7 @@ from moorage.billing import (
     providers,
     rater,
     topups,
+    usage_watch,
     wallet_allowance,
     wallet_watch,
     wallets,

@@ -27,7 +27,9 @@ from moorage.kernel import clock
 from moorage.metering.models import ShippingMark
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+_MICROSECOND: Final = dt.timedelta(microseconds=1)
 
+_COMPARING: Final = ("cut_at", "cut_used_pico", "cut_boots", "compared_used_pico", "compared_settled_pico")
 #: Wallets with an end, whose allowance is not what it should be or was not compared with what was charged since.
 _WAITING: Final = """
 SELECT w.organization_id
@@ -53,11 +55,18 @@ SELECT coalesce(sum(r.amount_pico), 0)
 
 def fill(wallet: Wallet) -> None:
     """Tells the gateways what ``wallet``, which is locked, may spend now; or that there is no end to it."""
-    if wallet.is_limited:
-        wallet.refresh_from_db(fields=["credit_pico", "owed_pico", "settled_pico"])
-        capacity = max(0, wallet.spendable_pico + wallet.settled_pico)
-        allowances.fill(wallet.pk, capacity=capacity, used=wallet.settled_pico)
-    allowances.let_gateways_ask(wallet.pk, has_wallet=wallet.is_limited)
+    is_new = allowances.let_gateways_ask(wallet.pk, has_wallet=wallet.is_limited)
+    if not wallet.is_limited:
+        return
+    wallet.refresh_from_db(fields=["credit_pico", "owed_pico", "settled_pico"])
+    if is_new:
+        # While there was no end to it the gateways counted nothing: all that is charged is used, and nothing else.
+        allowances.begin(wallet.pk, used=wallet.settled_pico)
+        wallet.cut_at = wallet.cut_used_pico = wallet.cut_boots = None
+        wallet.compared_used_pico = wallet.compared_settled_pico = None
+        wallet.limited_at = clock.now()
+        wallet.save(update_fields=[*_COMPARING, "limited_at"])
+    allowances.fill(wallet.pk, capacity=max(0, wallet.spendable_pico + wallet.settled_pico))
 
 
 def unheld(wallet: Wallet) -> int:
@@ -105,7 +114,10 @@ def has_unrated(organization_id: str, *, until: dt.datetime) -> bool:
 def _cut(wallet: Wallet) -> None:
     balance = allowances.balance(wallet.pk)
     assert balance is not None, "it was filled"
-    wallet.cut_at, wallet.cut_used_pico, wallet.cut_boots = clock.now(), balance.used, balance.told_until_us
+    assert wallet.limited_at is not None, "it was begun"
+    since = (wallet.limited_at - _EPOCH) // _MICROSECOND
+    wallet.cut_at, wallet.cut_used_pico = clock.now(), balance.used
+    wallet.cut_boots = {boot: max(told, since) for boot, told in balance.told_until_us.items()}
     wallet.save(update_fields=["cut_at", "cut_used_pico", "cut_boots"])
 
 
@@ -127,4 +139,4 @@ def _compare(wallet: Wallet) -> None:
     # What ended after the cut is looked at with the next one, even if nothing else happens.
     wallet.compared_used_pico = balance.used if after == 0 else None
     wallet.compared_settled_pico = wallet.settled_pico
-    wallet.save(update_fields=["cut_at", "cut_used_pico", "cut_boots", "compared_used_pico", "compared_settled_pico"])
+    wallet.save(update_fields=_COMPARING)

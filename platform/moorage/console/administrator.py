@@ -9,6 +9,7 @@ from django.views.decorators.http import require_safe
 from moorage.accounts import queries as accounts
 from moorage.accounts.models import Organization
 from moorage.billing import review
+from moorage.billing.provenance import provenance
 from moorage.console import statements, usage
 from moorage.console.addresses import filter_of, found, month_choice, month_of
 from moorage.console.doors import administrator
@@ -107,8 +108,10 @@ def requests(request: HttpRequest, slug: str) -> HttpResponse:
 @require_safe
 def request_page(request: HttpRequest, slug: str, request_id: str) -> HttpResponse:
     """One request of an organization with its charges, prices and trace."""
+    found_context = usage.request_context(_organization(slug), request_id)
     context = {
-        **usage.request_context(_organization(slug), request_id),
+        **found_context,
+        "provenance": provenance(found_context["event"]),
         "links": LINKS,
         "command": curl_command(f"admin/requests/{request_id}"),
     }

@@ -1,7 +1,8 @@
-"""Reviewing invoices: the queue, one invoice with its history, and what may be done to it, each with a reason."""
+"""Invoices of all organizations: one with its history and what is behind it, and what may be done to it, and why."""
 
 import dataclasses
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, assert_never
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -10,18 +11,24 @@ from django.views.decorators.http import require_POST, require_safe
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
-from moorage.billing import review
+from moorage.billing import approvals, owed, review, review_queue
 from moorage.billing import services as billing
+from moorage.billing import statement as statement_text
+from moorage.billing.approvals import Outcome
 from moorage.billing.models import Invoice, InvoiceStatus
 from moorage.billing.review import InvoiceVerb
 from moorage.console.addresses import filter_of, found
 from moorage.console.doors import actor_of, administrator
-from moorage.console.forms_billing import ReasonForm
-from moorage.console.statements import invoice_lines, invoice_row
+from moorage.console.forms_review import AdjustForm, ReasonForm
+from moorage.console.statements import LineRow, invoice_lines, invoice_row, line_row
 from moorage.console.templatetags.shown import curl_command
+from moorage.kernel.clock import Period
 from moorage.kernel.errors import PlatformError
+from moorage.kernel.money import PICO_PER_CENT
 
 _SHOWN_MOST: Final = 500
+_WAITS: Final = "It is a large amount: it waits for another administrator's approval."
+_FORMS: Final[Mapping[InvoiceVerb, type[ReasonForm]]] = {InvoiceVerb.ADJUST: AdjustForm}
 #: The body of a deed over REST.
 _BODY: Final = """-H "Content-Type: application/json" -d '{"reason": "Checked."}'"""
 
@@ -41,6 +48,17 @@ _WORDS: Final = {
         button="Approve",
         consequence="The invoice gets its number and goes to the organization. It cannot be changed afterwards.",
         done="The invoice is approved.",
+    ),
+    InvoiceVerb.SEND_BACK: VerbWords(
+        button="Send back",
+        consequence="The invoice stays in review. Say what has to be cleared before it can be approved.",
+        done="The invoice is sent back and stays in review.",
+    ),
+    InvoiceVerb.ADJUST: VerbWords(
+        button="Adjust",
+        consequence="A credit note takes back a part of the invoice, or all of it. The invoice stays as it is.",
+        done="The credit note is issued.",
+        is_grave=True,
     ),
     InvoiceVerb.MARK_PAID: VerbWords(
         button="Mark paid",
@@ -65,18 +83,17 @@ _WORDS: Final = {
 @administrator
 @require_safe
 def invoices(request: HttpRequest) -> HttpResponse:
-    """The queue of those that wait for a review, the oldest first; below it all others, newest first."""
+    """The invoices of all organizations, newest first."""
     status = filter_of(request, "status")
     if status is not None and status not in InvoiceStatus.values:
         raise Http404("Invoices have no such status.")
     all_invoices = review.all_invoices(status=InvoiceStatus(status) if status else None)
     context = {
-        "queue": [invoice_row(invoice) for invoice in review.review_queue()],
+        "waiting": len(review_queue.queue()),
         "rows": [invoice_row(invoice) for invoice in all_invoices[:_SHOWN_MOST]],
         "status": status,
         "statuses": InvoiceStatus.choices,
-        "parked": review.parked_messages(),
-        "command": curl_command("admin/invoices?status=in_review"),
+        "command": curl_command("admin/invoices"),
     }
     return render(request, "administrator/invoices.html", context)
 
@@ -94,40 +111,44 @@ def invoice_verb(request: HttpRequest, invoice_id: str, verb: str) -> HttpRespon
     """Does one deed, with its reason, and shows the invoice as it is then."""
     if verb not in set(InvoiceVerb):
         raise Http404("Invoices know no such verb.")
-    one, chosen, form = _invoice(invoice_id), InvoiceVerb(verb), ReasonForm(request.POST)
+    one, chosen = _invoice(invoice_id), InvoiceVerb(verb)
+    form = _FORMS.get(chosen, ReasonForm)(request.POST)
     if form.is_valid():
         try:
-            _do(chosen, invoice=one, by=actor_of(request), reason=form.cleaned_data["reason"])
+            outcome = _do(chosen, invoice=one, by=actor_of(request), form=form)
         except PlatformError as error:
-            form.add_error("reason", error.message)
+            form.add_error(error.param if error.param in form.fields else "reason", error.message)
         else:
-            messages.success(request, _WORDS[chosen].done)
+            messages.success(request, _WORDS[chosen].done if outcome.is_done else _WAITS)
             return redirect("console:admin_invoice", invoice_id=invoice_id)
     return _page(request, _invoice(invoice_id), tried=chosen, form=form)
 
 
-@administrator
-@require_POST
-def retry_message(request: HttpRequest, message_id: str) -> HttpResponse:
-    """Sends what the payment provider refused once more."""
-    message = review.parked_messages().filter(pk=message_id).first()
-    if message is None:
-        raise Http404("Nothing with this id waits for you.")
-    billing.retry_message(message=message, by=actor_of(request))
-    messages.success(request, "It is on its way to the payment provider again.")
-    return redirect("console:admin_invoices")
-
-
-def _do(verb: InvoiceVerb, *, invoice: Invoice, by: Actor, reason: str) -> None:
+def _do(verb: InvoiceVerb, *, invoice: Invoice, by: Actor, form: ReasonForm) -> Outcome:
+    reason: str = form.cleaned_data["reason"]
     match verb:
         case InvoiceVerb.APPROVE:
             billing.approve_invoice(invoice=invoice, by=by, reason=reason)
+        case InvoiceVerb.SEND_BACK:
+            billing.send_back(invoice=invoice, by=by, reason=reason)
         case InvoiceVerb.MARK_PAID:
             billing.mark_paid(invoice=invoice, by=by, reason=reason)
+        case InvoiceVerb.ADJUST:
+            assert isinstance(form, AdjustForm)
+            return billing.adjust_invoice(
+                invoice=invoice,
+                by=by,
+                reason=reason,
+                amount_cents=form.cents(),
+                is_to_wallet=form.cleaned_data["is_to_wallet"],
+            )
         case InvoiceVerb.VOID:
-            billing.void_invoice(invoice=invoice, by=by, reason=reason)
+            return billing.void_invoice(invoice=invoice, by=by, reason=reason)
         case InvoiceVerb.MARK_UNCOLLECTIBLE:
-            billing.mark_uncollectible(invoice=invoice, by=by, reason=reason)
+            return billing.mark_uncollectible(invoice=invoice, by=by, reason=reason)
+        case _:
+            assert_never(verb)
+    return Outcome()
 
 
 def _page(
@@ -141,14 +162,30 @@ def _page(
         "row": invoice_row(invoice),
         "lines": invoice_lines(invoice),
         "history": accounts.audit_of(subject=invoice.id),
-        "verbs": [
-            (verb, _WORDS[verb], form if verb is tried and form else ReasonForm(auto_id=f"id_{verb}_%s"))
-            for verb in verbs
-        ],
+        "verbs": [(verb, _WORDS[verb], form if verb is tried and form else _blank(verb)) for verb in verbs],
         "tried": tried,
+        "waiting": approvals.waiting_for(invoice),
+        "is_own": _is_own(request, invoice),
+        "left_pico": owed.left_of(invoice).total_cents * PICO_PER_CENT if invoice.number is not None else None,
+        "sources": _line_links(invoice),
         "command": _command(invoice, verbs[0]) if verbs else "",
     }
     return render(request, "administrator/invoice.html", context, status=200 if form is None else 422)
+
+
+def _blank(verb: InvoiceVerb) -> ReasonForm:
+    return _FORMS.get(verb, ReasonForm)(auto_id=f"id_{verb}_%s")
+
+
+def _is_own(request: HttpRequest, invoice: Invoice) -> bool:
+    waits = approvals.waiting_for(invoice)
+    return waits is not None and waits.requested_by == approvals.person_of(actor_of(request))
+
+
+def _line_links(invoice: Invoice) -> list[tuple[LineRow, Period]]:
+    """The frozen lines behind the invoice, each with the month of the statement it stands on."""
+    period = Period.containing(invoice.statement.period_start)
+    return [(line_row(line, period), period) for line in statement_text.parse(invoice.statement.document).lines]
 
 
 def _command(invoice: Invoice, verb: InvoiceVerb) -> str:

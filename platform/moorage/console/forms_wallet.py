@@ -32,7 +32,7 @@ def _money(
 class TopUpForm(forms.Form):
     """Credit to buy."""
 
-    amount = _money(_("Amount in USD"), _("1 to 10,000."), required=True, initial="25.00")
+    amount = _money(_("Amount in USD"), "", required=True, initial="25.00")
 
     def cents(self) -> int:
         """What was asked for; only of a valid form."""
@@ -44,9 +44,9 @@ class AlertForm(forms.Form):
 
     alert_below = _money(_("Mail the owners when less is left than"), _("USD. Empty: never."), decimals=12)
     is_automatic = forms.BooleanField(label=_("Top up by itself from the saved payment method"), required=False)
-    below = _money(_("when less is left than"), _("USD."), decimals=12)
-    top_up = _money(_("with"), _("USD each time, 1 to 10,000."))
-    monthly_most = _money(_("and no more in a month than"), _("USD in a calendar month, UTC."))
+    below = _money(_("Top up when less is left than"), _("USD."), decimals=12)
+    top_up = _money(_("Each top-up"), _("USD, 1 to 10,000."))
+    monthly_most = _money(_("No more in a month than"), _("USD in a calendar month, UTC."))
 
     def preferences(self) -> Preferences:
         """What was asked for; only of a valid form."""

@@ -99,7 +99,7 @@ def _show(request: HttpRequest, page: _Page) -> HttpResponse:
     uses = accounts_limits.uses(organization=whose, subject=page.subject)
     context = {
         "page": page,
-        "uses": [_row(use) for use in uses],
+        "uses": [use_row(use) for use in uses],
         "form": form if Role(page.membership.role) in page.allowed else None,
     }
     return render(request, "accounts/limits.html", context, status=422 if form.errors else 200)
@@ -119,7 +119,8 @@ def _set(request: HttpRequest, page: _Page, form: LimitForm) -> bool:
     return True
 
 
-def _row(use: Use) -> dict[str, object]:
+def use_row(use: Use) -> dict[str, object]:
+    """How one limit stands, in words."""
     is_money = NAMES[use.name][0] is Measure.MONEY
     amounts = {"limit": use.limit, "used": use.used, "set_aside": use.leased, "remaining": use.remaining}
     return {

@@ -2,8 +2,9 @@
 
 import dataclasses
 
-from moorage.billing import prices
-from moorage.billing.models import Meter, Price, RatedUsage
+from moorage.accounts.models import Organization
+from moorage.billing import prices, tiers
+from moorage.billing.models import Meter, Price, RatedUsage, ReplicaState
 
 
 def meter_words(meter: str) -> str:
@@ -21,6 +22,21 @@ def hour_words(meter: str, pico_per_unit: int) -> str:
     if meter != Meter.REPLICA_SECONDS:
         return ""
     return f"{prices.text_per_hour(pico_per_unit)} {prices.CURRENCY} per replica hour"
+
+
+def tier_words(price: Price) -> tuple[str, ...]:
+    """``from 1,000,000: 0.25`` for each step of a graduated price; nothing for any other."""
+    return tuple(f"from {tier.begins:,}: {prices.text(price.meter, tier.pico)}" for tier in tiers.of_json(price.tiers))
+
+
+def scope_words(*, organization: Organization | None, state: str, device_class: str) -> str:
+    """What a price is of besides meter and model: ``Harbour, idle, h200*``."""
+    parts = (
+        organization.name if organization else "",
+        ReplicaState(state).label.lower() if state else "",
+        device_class,
+    )
+    return ", ".join(part for part in parts if part)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,7 +57,7 @@ def charge(line: RatedUsage) -> Charge:
         meter=meter_words(line.meter),
         quantity=line.quantity,
         price=line.price,
-        price_text=price_words(line.meter, line.price.pico_per_unit),
+        price_text=price_words(line.meter, line.pico_per_unit),
         amount_pico=int(line.amount_pico),
         currency=line.currency,
     )

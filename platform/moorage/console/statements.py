@@ -5,19 +5,22 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.models import Membership, Organization
+from moorage.billing import credit_notes, owed
 from moorage.billing import invoices as billing_invoices
 from moorage.billing import queries as billing
 from moorage.billing import statement as statement_text
-from moorage.billing.models import Invoice, InvoiceLine
+from moorage.billing.models import CreditNote, Invoice, InvoiceLine
 from moorage.billing.models import Statement as FrozenStatement
+from moorage.billing.prices import CURRENCY
 from moorage.billing.statement import Line
 from moorage.console.addresses import filter_of, found, month_choice, month_of
 from moorage.console.doors import member
-from moorage.console.priced import meter_words, price_words
+from moorage.console.priced import meter_words
 from moorage.console.usage import MEMBER
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
@@ -32,6 +35,11 @@ class LineRow:
     meter: str
     price_text: str
     is_late: bool
+
+    @property
+    def tier_text(self) -> str:
+        """``tier 2 of 3`` of a graduated price; else empty."""
+        return f"tier {self.line.tier + 1} of {len(self.line.tiers)}" if self.line.tiers else ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,7 +83,7 @@ def line_row(line: Line, period: Period) -> LineRow:
     return LineRow(
         line=line,
         meter=meter_words(line.meter),
-        price_text=price_words(line.meter, line.pico_per_unit),
+        price_text=f"{line.price_text} {CURRENCY} per {line.price_unit}",
         is_late=line.usage_month != str(period),
     )
 
@@ -140,6 +148,40 @@ class InvoiceRow:
     number: str
     total_pico: int
     period: Period
+
+    @property
+    def owed_pico(self) -> int:
+        """What is still to be paid of it."""
+        return owed.cents(self.invoice) * PICO_PER_CENT
+
+    @property
+    def exact_pico(self) -> int:
+        """What the statement leaves due, before rounding."""
+        return self.invoice.statement.due_pico
+
+    @property
+    def subtotal_pico(self) -> int:
+        """The same in whole cents."""
+        return self.invoice.subtotal_cents * PICO_PER_CENT
+
+    @property
+    def tax(self) -> list[tuple[str, int]]:
+        """Each tax in words with its whole cents as pico; before a number is given, what it would be."""
+        lines = self.invoice.tax_lines.order_by("position")
+        if self.invoice.number is None and self.invoice.tax_cents:
+            return [(_("Tax, as it would be today"), self.invoice.tax_cents * PICO_PER_CENT)]
+        return [
+            (billing_invoices.tax_text(line.name, line.basis_points), line.amount_cents * PICO_PER_CENT)
+            for line in lines
+        ]
+
+    @property
+    def notes(self) -> list[tuple[CreditNote, str, int]]:
+        """Its credit notes with their numbers and totals."""
+        return [
+            (note, credit_notes.number_text(note), note.total_cents * PICO_PER_CENT)
+            for note in credit_notes.of_invoice(self.invoice)
+        ]
 
 
 def invoice_row(invoice: Invoice) -> InvoiceRow:

@@ -204,6 +204,7 @@ class Migration(migrations.Migration):
                 ("credit_pico", moorage.billing.pico_field.PicoField(db_default=0, default=0)),
                 ("owed_pico", moorage.billing.pico_field.PicoField(db_default=0, default=0)),
                 ("settled_pico", moorage.billing.pico_field.PicoField(db_default=0, default=0)),
+                ("limited_at", models.DateTimeField(null=True)),
                 ("cut_at", models.DateTimeField(null=True)),
                 ("cut_used_pico", moorage.billing.pico_field.PicoField(null=True)),
                 ("cut_boots", models.JSONField(null=True)),

@@ -51,6 +51,8 @@ class Wallet(models.Model):
     credit_pico = PicoField(default=0, db_default=0)
     owed_pico = PicoField(default=0, db_default=0)
     settled_pico = PicoField(default=0, db_default=0)
+    #: When there began to be an end to what may be spent: the gateways counted nothing before.
+    limited_at = models.DateTimeField(null=True)
     #: A moment whose usage is compared with what the gateways had said by then: see wallet_allowance.py.
     cut_at = models.DateTimeField(null=True)
     cut_used_pico = PicoField(null=True)

@@ -1,0 +1,72 @@
+"""Revenue, cost of devices and margin of a month: by organization, model and device class."""
+
+import dataclasses
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from moorage.accounts.models import Organization
+from moorage.billing import margins, review_csv
+from moorage.billing.margin import Row
+from moorage.billing.models import Meter, UnitCost
+from moorage.console.addresses import month_choice, month_of
+from moorage.console.doors import administrator
+from moorage.console.downloads import csv_file
+from moorage.console.templatetags.shown import curl_command
+from moorage.kernel import clock
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MarginRow:
+    """A line with whose it is."""
+
+    row: Row
+    organization: Organization | None
+    #: Margin in tenths of a percent of the revenue; None without revenue.
+    per_mille: int | None
+
+    @property
+    def percent(self) -> str:
+        """``12.3 %``; empty without revenue."""
+        if self.per_mille is None:
+            return ""
+        whole, tenth = divmod(abs(self.per_mille), 10)
+        return f"{'−' if self.per_mille < 0 else ''}{whole}.{tenth} %"
+
+
+@administrator
+@require_safe
+def margin(request: HttpRequest) -> HttpResponse:
+    """The month as it is rated and metered by now."""
+    period = month_of(request)
+    month = margins.margin_of(period, now=clock.now())
+    owners = Organization.objects.in_bulk({row.organization_id for row in month.rows})
+    context = {
+        "month": month_choice(period, now=clock.now()),
+        "total": _shown(month.total, owners),
+        "by_organization": [_shown(row, owners) for row in month.by_organization],
+        "by_model": [_shown(row, owners) for row in month.by_model],
+        "by_device_class": [_shown(row, owners) for row in month.by_device_class],
+        "rows": [_shown(row, owners) for row in month.rows],
+        "idle": [_shown(row, owners) for row in month.idle],
+        "has_costs": UnitCost.objects.filter(meter=Meter.REPLICA_SECONDS).exists(),
+        "command": curl_command(f"admin/margin?period={period}"),
+    }
+    return render(request, "administrator/margin.html", context)
+
+
+@administrator
+@require_safe
+def margin_csv(request: HttpRequest) -> HttpResponse:
+    """The month's lines for a spreadsheet."""
+    period = month_of(request)
+    month = margins.margin_of(period, now=clock.now())
+    owners = Organization.objects.filter(pk__in={row.organization_id for row in month.rows})
+    text = review_csv.margin_csv(month, period, dict(owners.values_list("pk", "slug")))
+    return csv_file(text, f"margin-{period}.csv")
+
+
+def _shown(row: Row, owners: dict[str, Organization]) -> MarginRow:
+    per_mille = row.margin_pico * 1000 // row.revenue_pico if row.revenue_pico > 0 else None
+    return MarginRow(row=row, organization=owners.get(row.organization_id), per_mille=per_mille)
