@@ -99,7 +99,7 @@ def test_a_dry_run_says_the_difference_by_organization(ada: Caller, cast: Cast) 
 
     assert answer.status_code == 200, answer.content
     assert answer.json()["difference"] == {"pico": "150000000000", "amount": "0.15", "currency": "USD"}
-    assert [one["organization"]["slug"] for one in answer.json()["data"]] == ["harbour"]
+    assert [one["organization"]["slug"] for one in answer.json()["organizations"]] == ["harbour"]
 
 
 def test_a_bad_candidate_says_which_row(ada: Caller, db: None) -> None:

@@ -100,6 +100,13 @@ class Worker:
         ShippedBoot.objects.create(boot_id=self.boot_id)
         return cost
 
+    @staticmethod
+    def reap() -> int:
+        """The leases of dead workers are taken back, as any live gateway does it; how many."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT reap_gateway_leases()")
+            return int(cursor.fetchone()[0])
+
     def _take(self, row: list[int] | None) -> None:
         self.amount = row[1] if row else 0
 

@@ -103,6 +103,16 @@ def test_an_invoice_of_nothing_is_finalized_and_paid_at_once_and_sent_to_nobody(
     assert ledger.balance(organization=cast.alice.organization, kind=Account.RECEIVABLE) == 0
 
 
+def test_an_invoice_of_less_than_nothing_does_not_go_out(cast: Cast) -> None:
+    invoice = _closed(cast.alice, policy=ReviewPolicy())
+    invoice.subtotal_cents = -1
+
+    with pytest.raises(InvoiceChanged, match="less than nothing"):
+        services.approve_invoice(invoice=invoice, by=Actor.person(cast.ada))
+
+    assert Invoice.objects.get(pk=invoice.pk).number is None
+
+
 def test_numbers_have_no_gaps(cast: Cast) -> None:
     first = _closed(cast.alice)
     with pytest.raises(RuntimeError), transaction.atomic():

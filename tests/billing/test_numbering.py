@@ -3,17 +3,18 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection, connections, transaction
 
 from moorage.accounts import services as accounts
 from moorage.accounts.actor import Actor
-from moorage.billing import closing, credit_notes, invoices, rater
+from moorage.billing import closing, credit_notes, invoices, locks, rater, wallets
 from moorage.billing.errors import InvalidCredit, InvoiceChanged, NothingToCredit
 from moorage.billing.models import CreditNote, Invoice
 from moorage.billing.policy import ReviewPolicy
 from tests.billing.bills import TOKENS
 from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, use
 from tests.cast import Cast
+from tests.waiting import wait_until
 
 THREADS = 20
 
@@ -98,3 +99,32 @@ def test_twenty_threads_that_credit_one_invoice_never_credit_more_than_it(
 
     assert done.count(True) == 12  # of 1.20 USD
     assert sorted(CreditNote.objects.values_list("number", flat=True)) == list(range(1, 13))
+
+
+def test_whoever_gives_out_a_number_holds_nobody_up_while_it_waits_for_a_wallet(waiting: list[str]) -> None:
+    """A closing holds a wallet and then wants numbers: an approval that waits for that wallet must not have them."""
+    invoice = Invoice.objects.get(pk=waiting[0])
+
+    def approve() -> None:
+        try:
+            invoices.finalize(invoice=Invoice.objects.get(pk=waiting[0]), now=CLOSING, reason="Checked.")
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            wallets.open_wallet(invoice.organization_id)
+            approving = pool.submit(approve)
+            wait_until(lambda: _waiting_for_a_row() == 1, seconds=30)
+            locks.number_invoices()
+        approving.result(timeout=30)
+
+    invoice.refresh_from_db()
+    assert invoice.number == 1
+
+
+def _waiting_for_a_row() -> int:
+    with connection.cursor() as cursor:
+        # pg_stat_activity would be the same until this transaction ends.
+        cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
+        return int(cursor.fetchone()[0])

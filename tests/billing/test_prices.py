@@ -2,6 +2,7 @@
 
 import datetime as dt
 
+import msgspec
 import pytest
 from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
@@ -16,8 +17,10 @@ from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
 from moorage.billing.models import Meter, Price, RatedUsage, UnitCost
 from moorage.billing.prices import PriceBook, PriceRow
 from moorage.billing.tiers import Tier
+from moorage.gateway.price_list import PriceList
 from moorage.kernel import patterns
 from moorage.kernel.clock import Period
+from moorage.wire.records import PriceGrant
 from tests.billing.measured import CLOSING, NOON, NOVEMBER, OCTOBER, everything_shipped, price_list, run, use
 from tests.cast import Cast
 
@@ -300,6 +303,21 @@ def test_a_graduated_price_has_its_dearest_rate_for_holds(cast: Cast) -> None:
         assert cursor.fetchone() == ("7",)
 
 
+def test_the_gateways_view_says_whose_a_price_is_and_when_it_ends(cast: Cast) -> None:
+    organization = cast.alice.organization
+    _set(cast, 9, valid_from=NOON - DAY, meter=Meter.REQUESTS)
+    own = _set(cast, 5, valid_from=NOON, meter=Meter.REQUESTS, organization=organization)
+    pricing.end_price(price=own, by=Actor.person(cast.ada), at=NOON + DAY)
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT document::text FROM gateway_price")
+        listed = PriceList(msgspec.json.decode(text, type=PriceGrant) for (text,) in cursor.fetchall())
+
+    moments = [moment.timestamp() for moment in (NOON - DAY, NOON, NOON + DAY)]
+    assert [listed.quote("demo/llm", at, organization.id).request for at in moments] == [9, 5, 9]
+    assert listed.quote("demo/llm", moments[1], cast.charlie.organization.id).request == 9
+
+
 def _cost(cast: Cast, pico: int) -> UnitCost:
     return pricing.set_cost(
         meter=Meter.REPLICA_SECONDS,
@@ -324,7 +342,7 @@ def test_a_price_over_cost_is_cost_and_margin_exactly(cast: Cast) -> None:
 def test_a_margin_that_comes_to_no_exact_price_names_the_nearest(cast: Cast) -> None:
     cost = _cost(cast, 3)
 
-    with pytest.raises(InvalidPrice, match=r"0\.000000000003 USD per replica second and 0\.000000000004 USD") as refused:
+    with pytest.raises(InvalidPrice, match=r"0\.000000000003 USD per .* 0\.000000000004 USD") as refused:
         pricing.set_price_over_cost(cost=cost, margin_basis_points=2500, by=Actor.person(cast.ada))
 
     assert refused.value.param == "margin_basis_points"

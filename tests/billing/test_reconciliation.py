@@ -10,22 +10,33 @@ import pytest
 
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Allowance, AuditEntry, GatewayWorker, Lease
-from moorage.billing import ledger, rater, wallets
+from moorage.billing import ledger, outbox, rater, wallets
+from moorage.billing import services as billing
 from moorage.billing.errors import ReasonMissing, ReviewItemNotFound
 from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import (
+    BankTransfer,
     EngineReading,
     GrantKind,
+    Invoice,
     InvoiceStatus,
+    OutboxMessage,
+    ProviderCustomer,
     ReconciliationRun,
     UnratedUsage,
+    UsagePush,
     Wallet,
 )
 from moorage.billing.payments import (
+    Customer,
+    PaymentProvider,
     ProviderInvoice,
     ProviderStatus,
     ProviderUnavailable,
+    UsageReport,
 )
+from moorage.billing.payments_memory import MemoryProvider
+from moorage.billing.payments_transfer import TransferProvider
 from moorage.billing.reconciliation import books, engines, invoices, journals, meter, payments, replicas, runs, settled
 from moorage.billing.reconciliation.books import Projection, TransactionSum
 from moorage.billing.reconciliation.findings import Finding, Result, Window
@@ -49,7 +60,7 @@ from moorage.wire import journal
 from tests.billing.measured import NOON, OCTOBER, price_list, request, run, use
 from tests.billing.tampering import tamper
 from tests.cast import Cast
-from tests.console.usage_rows import deployed
+from tests.console.usage_rows import closed_october, deployed
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 MINUTE, HOUR, DAY = dt.timedelta(minutes=1), dt.timedelta(hours=1), dt.timedelta(days=1)
@@ -417,6 +428,43 @@ def test_without_the_export_a_row_says_that_it_is_off(db: None) -> None:
     assert "not exported" in result.note
 
 
+@pytest.mark.parametrize(
+    ("acked", "told", "found"),
+    [
+        (True, 2_000, ["pushed_too_much"]),
+        (True, 1_000, ["meter_differs", "pushed_too_little"]),
+        (False, 1_000, ["push_stuck", "pushed_too_little"]),
+    ],
+)
+def test_pushes_are_read_from_where_they_are(cast: Cast, acked: bool, told: int, found: list[str]) -> None:
+    price_list()
+    harbour, provider = cast.alice.organization, MemoryProvider(has_meter=True)
+    customer = provider.ensure_customer(
+        Customer(organization_id=harbour.pk, name="Harbour", email=""), idempotency_key="c"
+    )
+    ProviderCustomer.objects.create(organization=harbour, provider=provider.name, reference=customer)
+    use(harbour, tokens=(0, 0, 2_500))  # 1,500 micro-dollars
+    rater.rate_all()
+    UsagePush.objects.create(
+        organization=harbour,
+        seq=1,
+        period_start=OCTOBER.start,
+        window_start=OCTOBER.start,
+        window_end=OCTOBER.end,
+        value_micro=told,
+        status="acked" if acked else "uncertain",
+    )
+    if told == 2_000:
+        provider.push_usage(
+            UsageReport(identifier="u", customer_reference=customer, value_micro=told, at=NOON), idempotency_key="u"
+        )
+
+    result = meter.meter(window(NOW), providers={provider.name: provider})
+
+    assert sorted(codes(result.findings)) == found
+    assert result.compared == 1
+
+
 # R5
 
 THEIRS = ProviderInvoice(
@@ -493,6 +541,9 @@ REFUNDED = Moved(customer_reference="cus_1", reference="re_1", cents=-300, at=NO
         ([PAID, dataclasses.replace(REFUNDED, at=NOW - MINUTE)], 1000, []),
         ([PAID, dataclasses.replace(REFUNDED, at=NOW - MINUTE)], 700, []),
         ([PAID, dataclasses.replace(REFUNDED, at=NOW - MINUTE)], 600, ["clearing_differs"]),
+        ([PAID, dataclasses.replace(REFUNDED, is_settled=False)], 1000, []),
+        ([PAID, dataclasses.replace(REFUNDED, is_settled=False)], 700, []),
+        ([PAID, dataclasses.replace(REFUNDED, is_settled=False)], 699, ["clearing_differs"]),
         ([dataclasses.replace(PAID, at=NOW - MINUTE)], 0, []),
         ([dataclasses.replace(PAID, at=NOW - MINUTE)], 1000, []),
         ([dataclasses.replace(PAID, at=NOW - MINUTE)], 1001, ["clearing_differs"]),
@@ -516,6 +567,52 @@ def test_money_of_strangers_is_counted_and_no_finding() -> None:
     stranger = dataclasses.replace(PAID, customer_reference="cus_other")
 
     assert payments.compare_payments([PAID, REFUNDED, stranger], [ACCOUNT], now=NOW) == ((), 1)
+
+
+@pytest.fixture
+def issued(cast: Cast) -> tuple[Invoice, dict[str, PaymentProvider]]:
+    """October's invoice, issued through bank transfer."""
+    invoice = closed_october(cast.alice.organization)
+    billing.approve_invoice(invoice=invoice, by=Actor.person(cast.ada))
+    provider = TransferProvider()
+    outbox._send(OutboxMessage.objects.get(subject_id=invoice.pk), {provider.name: provider}, clock.now())
+    BankTransfer.objects.update(created_at=clock.now() - 2 * HOUR)
+    invoice.refresh_from_db()
+    return invoice, {provider.name: provider}
+
+
+def test_an_invoice_at_the_provider_is_compared_with_ours(issued: tuple[Invoice, dict[str, PaymentProvider]]) -> None:
+    invoice, providers = issued
+    clean = invoices.invoices(window(), providers=providers)
+    tamper("UPDATE bank_transfer SET total_cents = total_cents + 1, statement_sha256 = 'x'")
+    other = invoices.invoices(window(), providers=providers)
+    tamper("DELETE FROM bank_transfer")
+
+    missing = invoices.invoices(window(), providers=providers)
+    without = invoices.invoices(window(), providers={})
+
+    assert (clean.findings, clean.compared) == ((), 1)
+    assert codes(other.findings) == ["total_differs", "statement_hash_differs"]
+    assert codes(missing.findings) == ["invoice_missing"]
+    assert missing.findings[0].invoice_id == invoice.pk
+    assert "not set up" in without.note
+
+
+def test_money_at_the_provider_is_compared_with_the_clearing_account(
+    cast: Cast, issued: tuple[Invoice, dict[str, PaymentProvider]]
+) -> None:
+    invoice, providers = issued
+    before = payments.payments(window(), providers=providers)
+    tamper("UPDATE bank_transfer SET paid_at = now()")
+    unbooked = payments.payments(window(), providers=providers)
+    tamper("UPDATE bank_transfer SET paid_at = NULL")
+    billing.mark_paid(invoice=invoice, by=Actor.person(cast.ada), reason="Line 17.")
+
+    booked = payments.payments(window(), providers=providers)
+
+    assert (before.findings, booked.findings) == ((), ())
+    assert booked.compared == 2
+    assert codes(unbooked.findings) == ["clearing_differs"]
 
 
 # R7

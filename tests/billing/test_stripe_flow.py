@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from moorage.accounts.actor import Actor
-from moorage.billing import closing, ledger, outbox, providers, rater, review, services, webhooks
+from moorage.billing import closing, credit_notes, ledger, outbox, providers, rater, review, services, webhooks
 from moorage.billing.ledger import Account
 from moorage.billing.models import Invoice, InvoiceStatus, OutboxMessage, WebhookEvent
 from moorage.kernel import clock
@@ -133,3 +133,41 @@ def test_a_lost_answer_on_the_way_makes_no_second_invoice(approved: Invoice, twi
 
     (theirs,) = twin.control("invoices")
     assert (theirs["total"], theirs["status"], len(twin.control("items"))) == (125, "open", 2)
+
+
+@pytest.mark.urls("moorage.billing.urls")
+def test_what_a_credit_note_gives_back_of_a_paid_invoice_leaves_clearing_once(
+    approved: Invoice, twin: TwinProcess, committed_cast: Cast
+) -> None:
+    _tell()
+    approved.refresh_from_db()
+    twin.pay(approved.provider_reference)
+    _hear(twin)
+    approved.refresh_from_db()
+    twin.fault("drop", "/v1/credit_notes", times=3, method="POST")
+
+    credit_notes.issue(invoice=approved, reason="A mistake.", by=Actor.person(committed_cast.ada))
+    later, again = _tell(minutes=1), _tell(minutes=60)
+
+    (theirs,) = twin.all("credit_note")
+    assert (later.later, again.sent, theirs["amount"]) == (1, 1, 125)
+    assert ledger.balance(organization=approved.organization, kind=Account.RECEIVABLE) == 0
+    assert ledger.balance(organization=approved.organization, kind=Account.STRIPE_CLEARING) == 0
+
+
+@pytest.mark.urls("moorage.billing.urls")
+def test_an_invoice_with_a_credit_note_is_paid_with_what_is_left(
+    approved: Invoice, twin: TwinProcess, committed_cast: Cast
+) -> None:
+    _tell()
+    approved.refresh_from_db()
+    credit_notes.issue(invoice=approved, amount_cents=25, reason="A part.", by=Actor.person(committed_cast.ada))
+    assert _tell(minutes=1).sent == 1
+
+    twin.pay(approved.provider_reference)
+    _hear(twin)
+
+    approved.refresh_from_db()
+    assert approved.status == InvoiceStatus.PAID
+    assert ledger.balance(organization=approved.organization, kind=Account.RECEIVABLE) == 0
+    assert ledger.balance(organization=approved.organization, kind=Account.STRIPE_CLEARING) == 100 * PICO_PER_CENT

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import AuditEntry
-from moorage.billing import billing_details, invoice_document, ledger, services, taxes
+from moorage.billing import billing_details, customers, invoice_document, ledger, services, taxes
 from moorage.billing.errors import InvalidBillingDetails
 from moorage.billing.ledger import Account
 from moorage.billing.models import Invoice, InvoiceTaxLine, Statement
@@ -110,6 +110,14 @@ def test_the_buyer_and_the_seller_stay_as_they_were_with_the_number(cast: Cast, 
 
 def test_without_details_an_invoice_is_made_out_to_the_organization(cast: Cast) -> None:
     assert billing_details.buyer_from(invoiced(cast.alice).buyer).legal_name == "Harbour"
+
+
+def test_bills_go_to_the_address_in_the_details_else_to_the_first_owner(cast: Cast) -> None:
+    before = customers.email_of(cast.alice.organization)
+    give_details(cast.alice)
+
+    assert before == "alice@example.com"
+    assert customers.email_of(cast.alice.organization) == "bills@harbour.example"
 
 
 def test_setting_details_is_in_the_audit_log(cast: Cast) -> None:

@@ -233,6 +233,15 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(cast: Cast, ada: Clie
     assert set(Price.objects.values_list("id")) == before
 
 
+def test_a_candidate_that_is_the_whole_list_leaves_the_rest_without_a_price(cast: Cast, ada: Client) -> None:
+    october(cast.alice.organization)
+    body = {"period": "2026-10", "laid": "whole", "rows": "meter,price\noutput_tokens,1\n"}
+
+    answer = ada.post("/admin/prices/dry-run", body)
+
+    assert "no price for Input tokens of" in text_of(answer)
+
+
 def test_a_bad_candidate_says_which_row_in_one_sentence(cast: Cast, ada: Client) -> None:
     answer = ada.post("/admin/prices/dry-run", {"period": "2026-10", "rows": "meter,price\nsmiles,1\n"})
 

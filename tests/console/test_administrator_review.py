@@ -1,4 +1,4 @@
-"""The administrator's review as pages: queues, second pairs of eyes, reconciliation, anomalies, margin, the audit log."""
+"""The administrator's review as pages: queues, second pairs of eyes, reconciliation, anomalies, margin, audit log."""
 
 import csv
 import datetime as dt

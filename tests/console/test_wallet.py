@@ -137,6 +137,15 @@ def test_the_page_says_when_nothing_is_left(alice: Client, cast: Cast) -> None:
     assert "Nothing is left" in text_of(alice.get("/harbour/wallet"))
 
 
+def test_the_page_says_when_little_is_left(credit: None, alice: Client, cast: Cast) -> None:
+    alice.post("/harbour/wallet", {**EMPTY, "alert_below": "30"})
+    above = text_of(alice.get("/harbour/wallet"))
+    charge(cast.alice.organization, 12 * PICO, "a")
+
+    assert "Less than 30.00 USD is left" not in above
+    assert "Less than 30.00 USD is left" in text_of(alice.get("/harbour/wallet"))
+
+
 def test_an_administrator_sets_how_an_organization_pays(cast: Cast, signed_in: SignIn) -> None:
     ada = signed_in(cast.ada)
     unsaid = ada.post("/admin/organizations/harbour/wallet", {"mode": "postpaid", "credit_limit": "50", "reason": " "})

@@ -76,7 +76,7 @@ def judge_statements(treasury: Treasury, seen: Mapping[str, str]) -> list[str]:
 
 
 def judge_payments(treasury: Treasury, twin: TwinProcess) -> list[str]:
-    """Numbers without gaps; at the twin each invoice and each top-up once, with our amount; each payment applied once."""
+    """Numbers without gaps; at the twin each invoice and top-up once, with our amount; each payment applied once."""
     complaints = []
     invoices = treasury.rows(
         "SELECT i.id, i.number, i.status, i.total_cents, i.provider_reference, s.sha256"

@@ -3,6 +3,7 @@
 Replay a run with MOORAGE_FAULT_SEED; MOORAGE_FAULT_KILLS=200 is the long one.
 """
 
+import contextlib
 import os
 import random
 import threading
@@ -36,33 +37,33 @@ def test_whatever_of_the_money_path_is_killed_every_cent_is_there_once(short_tmp
     chance = random.Random(SEED)
     print(f"\nMOORAGE_FAULT_SEED={SEED} MOORAGE_FAULT_KILLS={KILLS}")
     began = time.monotonic()
-    with twins.running() as twin:
+    with contextlib.ExitStack() as ends:
+        twin = ends.enter_context(twins.running())
         treasury = Treasury(short_tmp, twin=twin)
-        try:
-            treasury.start()
-            organizations = treasury.seed(KILLS + 3)
-            till = Till(treasury.journal_dir, chance)
-            customers, postman = Customers(twin), Postman(twin, treasury.webhook_url, random.Random(SEED))
-            twin.control("chaos", path="/v1", shares={"drop": 4, "429": 3, "truncated": 2}, seed=SEED)
-            seen: dict[str, str] = {}
-            killed = _kill_at_random(treasury, twin, till, organizations, chance, seen)
-            twin.control("chaos")
-            till.close()
-            wait_until(treasury.journal_is_empty, seconds=120, what="all journals to be shipped")
-            wait_until(lambda: not _rest(treasury, twin), seconds=180, what=f"nothing to be left of {REST}")
-            customers.stop()
-            postman.stop()
-            calls = len(twin.control("journal"))
-            complaints = judge_usage(treasury, till.sales) + judge_statements(treasury, seen)
-            complaints += judge_payments(treasury, twin)
-            proof = treasury.django("prove_ledger")
-            (numbered, sha256s) = treasury.rows("SELECT max(number), count(DISTINCT sha256) FROM invoice, statement")[0]
-        finally:
-            treasury.stop()
+        ends.callback(treasury.stop)
+        treasury.start()
+        organizations = treasury.seed(KILLS + 3)
+        till = Till(treasury.journal_dir, chance)
+        customers, postman = Customers(twin), Postman(twin, treasury.webhook_url, random.Random(SEED))
+        ends.callback(customers.stop)
+        ends.callback(postman.stop)
+        twin.control("chaos", path="/v1", shares={"drop": 4, "429": 3, "truncated": 2}, seed=SEED)
+        seen: dict[str, str] = {}
+        killed = _kill_at_random(treasury, twin, till, organizations, chance, seen)
+        twin.control("chaos")
+        till.close()
+        wait_until(treasury.journal_is_empty, seconds=120, what="all journals to be shipped")
+        left = _wait_for_the_rest(treasury, twin)
+        assert not left, f"{left} are left\n" + "\n".join(treasury.log(name)[-2000:] for name in treasury.parts)
+        calls = len(twin.control("journal"))
+        complaints = judge_usage(treasury, till.sales) + judge_statements(treasury, seen)
+        complaints += judge_payments(treasury, twin)
+        proof = treasury.django("prove_ledger")
+        (numbered, frozen) = treasury.rows("SELECT (SELECT max(number) FROM invoice), count(*) FROM statement")[0]
 
     print(
-        f"killed {dict(killed)} in {time.monotonic() - began:.0f} s; {len(till.sales)} requests, {sha256s} statements of"
-        f" which {len(seen)} were seen frozen before the end, {numbered} invoices, {postman.delivered} webhooks taken,"
+        f"killed {dict(killed)} in {time.monotonic() - began:.0f} s; {len(till.sales)} requests, {frozen} statements,"
+        f" {len(seen)} of them seen frozen before the end, {numbered} invoices, {postman.delivered} webhooks taken,"
         f" {calls} calls at the twin\n{proof}"
     )
     assert complaints == []
@@ -101,6 +102,19 @@ def _kill_at_random(
 
 def _posted(treasury: Treasury) -> int:
     return int(treasury.rows_when_back("SELECT count(*) FROM ledger_transaction")[0][0])
+
+
+def _wait_for_the_rest(treasury: Treasury, twin: TwinProcess) -> dict[str, object]:
+    """What is not done when for two minutes nothing more was done; nothing."""
+    left = _rest(treasury, twin)
+    while left:
+        before = left
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda before=before: _rest(treasury, twin) != before, seconds=120)
+        left = _rest(treasury, twin)
+        if left == before:
+            return left
+    return {}
 
 
 def _rest(treasury: Treasury, twin: TwinProcess) -> dict[str, object]:

@@ -227,6 +227,54 @@ def test_a_spent_budget_is_a_402_with_what_is_left_and_where_to_raise_it() -> No
     assert "2026-12-01T00:00:00Z" in last.error.message
 
 
+def test_a_price_by_the_request_is_held_and_charged_to_a_request_that_used_a_token() -> None:
+    house = House(organization=Limits(money_per_month=1000))
+    grants = [("output_tokens", 10), ("requests", 400)]
+    house.admission.book.put_prices(
+        PriceList(
+            PriceGrant(id=meter, meter=meter, model="*", pico_per_unit=pico, valid_from_us=0) for meter, pico in grants
+        )
+    )
+    first, second = house.take(0, 10), house.take(0, 10)
+    house.exchange()
+    refused = house.take(0, 10)
+    house.exchange()
+    assert first.hold is not None and second.hold is not None
+    assert (refused.hold, refused.error) == (None, None), "what is held may come back"
+
+    first.hold.settle(input_tokens=0, cached_tokens=0, output_tokens=10)
+    house.admission.retry()
+    assert refused.hold is None, "it was charged"
+    second.hold.settle(input_tokens=0, cached_tokens=0, output_tokens=0)
+    house.admission.retry()
+
+    assert refused.hold is not None, "it used no token and was not charged"
+
+
+def test_a_negotiated_price_is_held_for_its_own_organization_alone() -> None:
+    for owner, fits in (("org_1", True), ("org_2", False)):
+        house = House(organization=Limits(money_per_month=100))
+        house.admission.book.put_prices(
+            PriceList(
+                PriceGrant(
+                    id=each or "all",
+                    meter="output_tokens",
+                    model="*",
+                    pico_per_unit=1 if each else 10,
+                    valid_from_us=0,
+                    organization_id=each,
+                )
+                for each in ("", owner)
+            )
+        )
+        asker = house.take(0, 10)
+        more = house.take(0, 10)
+        house.exchange()
+
+        assert asker.hold is not None
+        assert (more.hold is not None) is fits
+
+
 def test_a_price_of_nought_is_no_limit_of_money_and_every_other_limit_holds() -> None:
     house = House(organization=Limits(money_per_month=0, tokens_per_day=50))
     house.admission.book.put_prices(PriceList())

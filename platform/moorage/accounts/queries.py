@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hmac
+from collections.abc import Iterable
 
 from django.db.models import Q, QuerySet
 
@@ -109,6 +110,21 @@ def organization_with_id(organization_id: str) -> Organization:
     if found is None:
         raise OrganizationNotFound
     return found
+
+
+def organizations_by_id(organization_ids: Iterable[str]) -> dict[str, Organization]:
+    """Those of any organization that are there, by id. For administrators alone."""
+    return Organization.objects.in_bulk(set(organization_ids))
+
+
+def slugs(organization_ids: Iterable[str]) -> dict[str, str]:
+    """Short names of any organizations, by id. For administrators alone."""
+    return dict(Organization.objects.filter(pk__in=set(organization_ids)).values_list("pk", "slug"))
+
+
+def key_names(key_ids: Iterable[str]) -> dict[str, str]:
+    """Names of any keys, by id. For administrators alone."""
+    return dict(ApiKey.objects.filter(pk__in=set(key_ids)).values_list("pk", "name"))
 
 
 def administrator_keys() -> QuerySet[ApiKey]:

@@ -6,6 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from moorage.api import examples, paging
+from moorage.api.administrator_review import deeds, told
 from moorage.api.doors import AdministratorView
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_administrator import (
@@ -19,6 +20,7 @@ from moorage.billing import queries as billing
 from moorage.billing import review
 from moorage.billing import services as verbs
 from moorage.billing.errors import (
+    ApprovalPending,
     InvalidPeriod,
     InvoiceChanged,
     InvoiceNotFound,
@@ -95,13 +97,13 @@ class VoidView(_InvoiceVerbView):
         path=["invoice_id"],
         body=ReasonFields,
         body_example={"reason": "The organization was charged for our test."},
-        answers=_changed({**examples.ORGANIZATION_INVOICE, "status": "void"}),
-        raises=[InvoiceNotFound, InvoiceChanged, ReasonMissing],
+        answers=deeds({**examples.ORGANIZATION_INVOICE, "status": "void"}),
+        raises=[InvoiceNotFound, InvoiceChanged, ApprovalPending, ReasonMissing],
     )
     def post(self, _request: Request, invoice_id: str) -> Response:
         """The invoice is not owed; the payment provider is told. Its statement stays as it is."""
-        verbs.void_invoice(invoice=review.any_invoice(invoice_id), by=self.actor, reason=self.body["reason"])
-        return self.shown(invoice_id)
+        found = review.any_invoice(invoice_id)
+        return told(verbs.void_invoice(invoice=found, by=self.actor, reason=self.body["reason"]), invoice_id)
 
 
 class MarkPaidView(_InvoiceVerbView):

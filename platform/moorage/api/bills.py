@@ -163,8 +163,8 @@ class StatementExportView(OrganizationView):
     )
     def get(self, _request: Request) -> StreamingHttpResponse:
         """JSON Lines: the frozen statement with its invoice and credit notes, then every rated request and interval of
-        replica time, then their count and a seal. `GET /statement/verifier` is the program that recomputes the bill from
-        it, offline."""
+        replica time, then their count and a seal. `GET /statement/verifier` is the program that recomputes the bill
+        from it, offline."""
         period = billing.period_of(self.query.get("period"))
         statement = billing.frozen_statement(organization=self.organization, period=period)
         return export_answer(export.stream(statement), export.filename(statement))

@@ -1,11 +1,11 @@
 """Example values of prices, costs, minimums and dry runs for the OpenAPI document."""
 
-from typing import Final
+from typing import Any, Final
 
 from moorage.api import examples
 
 _AT: Final = "2026-11-22T08:00:00Z"
-PRICE_ENTRY: Final = {
+PRICE_ENTRY: Final[dict[str, Any]] = {
     "meter": "output_tokens",
     "model": "*",
     "organization": None,
@@ -39,12 +39,12 @@ MINIMUM: Final = {
     "note": "",
 }
 CANDIDATE: Final = "meter,model,price,organization\noutput_tokens,demo/*,0.75,\noutput_tokens,*,0.50,harbour\n"
-DRY_RUN: Final = {
+DRY_RUN: Final[dict[str, Any]] = {
     "period": "2026-10",
     "rated": examples.money(216000000, "0.000216"),
     "candidate": examples.money(270000000, "0.00027"),
     "difference": examples.money(54000000, "0.000054"),
-    "data": [
+    "organizations": [
         {
             "organization": examples.ORGANIZATION_MONTH["organization"],
             "rated": examples.money(216000000, "0.000216"),

@@ -50,7 +50,6 @@ MOVEMENT: Final = {
 }
 STARTED_TOP_UP: Final = {
     "id": "top_01k7wq0c9v7h3t5a2m8xj4n6bd",
-    "status": "started",
     "amount": money(25_000_000_000_000, "25.00"),
     "checkout_url": "https://checkout.stripe.com/c/pay/cs_test_a1b2c3",
 }

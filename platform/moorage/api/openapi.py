@@ -20,6 +20,7 @@ from moorage.api.operation import Answer, operation
 #: drf-spectacular's settings on top of the instance's: one name for each set of choices.
 SETTINGS: Final[dict[str, Any]] = {
     "ENUM_NAME_OVERRIDES": {
+        "ApprovalStatus": "moorage.billing.models.ApprovalStatus",
         "DeploymentStatus": "moorage.deployments.models.DeploymentStatus",
         "ReplicaStatus": "moorage.deployments.models.ReplicaStatus",
         "InvoiceStatus": "moorage.billing.models.InvoiceStatus",

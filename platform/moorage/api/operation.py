@@ -29,6 +29,7 @@ JSON: Final = "application/json"
 
 #: What each part of a path means, for the document.
 _PATH: Final = {
+    "top_up_id": "Its id, from the answer that started it.",
     "name": "The deployment's name, unique in your organization.",
     "number": "The revision's number, counted from 1 in each deployment.",
     "replica_id": "The replica's id, `rep_…`.",
@@ -37,6 +38,11 @@ _PATH: Final = {
     "request_id": "The request's id, `req_…`: the header `x-request-id` of the gateway's answer.",
     "slug": "The organization's short name.",
     "invoice_id": "The invoice's id, `inv_…`.",
+    "approval_id": "The request's id, `apr_…`.",
+    "job": "`R1` to `R8`.",
+    "anomaly_id": "The anomaly's number.",
+    "message_id": "The message's id, `out_…`.",
+    "event_id": "The event's id at the payment provider.",
     "kind": "`pdf`, `csv` or `json`.",
     "credit_note_id": "The credit note's id, `cn_…`.",
     "price_id": "The price's id, `pri_…`.",
@@ -232,4 +238,4 @@ def _error(kind: type[errors.PlatformError]) -> dict[str, Any]:
 
 
 def _type(name: str) -> Any:
-    return OpenApiTypes.INT if name == "number" else OpenApiTypes.STR
+    return OpenApiTypes.INT if name in ("number", "anomaly_id") else OpenApiTypes.STR

@@ -189,9 +189,9 @@ class DryRunSerializer(serializers.Serializer[DryRun]):
     rated = MoneyField(source="rated_pico")
     candidate = MoneyField(source="candidate_pico")
     difference = MoneyField(source="difference_pico")
-    data = serializers.SerializerMethodField(help_text="By organization, the greatest difference first.")
+    organizations = serializers.SerializerMethodField(help_text="The greatest difference first.")
 
     @extend_schema_field(DifferenceSerializer(many=True))
-    def get_data(self, found: DryRun) -> list[dict[str, Any]]:
+    def get_organizations(self, found: DryRun) -> list[dict[str, Any]]:
         """By organization."""
         return [dict(DifferenceSerializer(one).data) for one in found.differences]

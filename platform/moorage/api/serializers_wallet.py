@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from moorage.api.fields import Fields
 from moorage.api.serializers_money import MoneyField, money
-from moorage.billing.models import BillingMode, GrantKind, LedgerEntry, TopUp, TopUpStatus
+from moorage.billing.models import BillingMode, GrantKind, LedgerEntry, TopUp
 from moorage.billing.wallet_queries import View
 from moorage.billing.wallet_settings import MOST_PICO, Preferences
 from moorage.kernel.money import PICO_PER_CENT, Money
@@ -84,7 +84,6 @@ class StartedTopUpSerializer(serializers.Serializer[TopUp]):
     """A top-up that waits to be paid."""
 
     id = serializers.CharField()
-    status = serializers.ChoiceField(choices=TopUpStatus.choices)
     amount = MoneyField(source="cents", unit_pico=PICO_PER_CENT)
     checkout_url = serializers.CharField(help_text="Where a person pays it.")
 

@@ -6,8 +6,12 @@ from django.urls.resolvers import URLPattern, URLResolver
 
 from moorage.api import (
     administrator,
+    administrator_audit,
     administrator_billing,
     administrator_prices,
+    administrator_review,
+    administrator_trouble,
+    administrator_watch,
     bills,
     deployment_verbs,
     deployments,
@@ -16,6 +20,7 @@ from moorage.api import (
     keys,
     limits,
     openapi,
+    payment,
     registries,
     replicas,
     revisions,
@@ -59,6 +64,7 @@ register_converter(NumberConverter, "number")
 app_name = "api"
 _DEPLOYMENT = "deployments/<segment:name>"
 _INVOICE = "admin/invoices/<segment:invoice_id>"
+_APPROVAL = "admin/approvals/<segment:approval_id>"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("deployments", deployments.DeploymentsView.as_view(), name="deployments"),
     path(_DEPLOYMENT, deployments.DeploymentView.as_view(), name="deployment"),
@@ -98,6 +104,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("wallet", wallet.WalletView.as_view(), name="wallet"),
     path("wallet/movements", wallet.MovementsView.as_view(), name="movements"),
     path("wallet/top-ups", wallet.TopUpsView.as_view(), name="top_ups"),
+    path("wallet/top-ups/<segment:top_up_id>", payment.TopUpView.as_view(), name="top_up"),
+    path("payment", payment.PaymentView.as_view(), name="payment"),
+    path("payment/setup", payment.PaymentSetupView.as_view(), name="payment_setup"),
+    path("payment/portal", payment.PaymentPortalView.as_view(), name="payment_portal"),
     path("admin/organizations", administrator.OrganizationsView.as_view(), name="admin_organizations"),
     path(
         "admin/organizations/<segment:slug>/statement",
@@ -130,6 +140,67 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="admin_mark_uncollectible",
     ),
     path(f"{_INVOICE}/mark-paid", administrator_billing.MarkPaidView.as_view(), name="admin_mark_paid"),
+    path(f"{_INVOICE}/send-back", administrator_review.SendBackView.as_view(), name="admin_send_back"),
+    path(f"{_INVOICE}/adjust", administrator_review.AdjustView.as_view(), name="admin_adjust"),
+    path(
+        f"{_INVOICE}/mark-uncollectible", administrator_review.UncollectibleView.as_view(), name="admin_uncollectible"
+    ),
+    path("admin/review", administrator_review.QueueView.as_view(), name="admin_review"),
+    path("admin/approvals", administrator_review.ApprovalsView.as_view(), name="admin_approvals"),
+    path(f"{_APPROVAL}/approve", administrator_review.ApproveRequestView.as_view(), name="admin_approve_request"),
+    path(f"{_APPROVAL}/refuse", administrator_review.RefuseRequestView.as_view(), name="admin_refuse_request"),
+    path(f"{_APPROVAL}/withdraw", administrator_review.WithdrawRequestView.as_view(), name="admin_withdraw_request"),
+    path("admin/outbox", administrator_trouble.OutboxView.as_view(), name="admin_outbox"),
+    path(
+        "admin/outbox/<segment:message_id>/retry",
+        administrator_trouble.RetryMessageView.as_view(),
+        name="admin_retry_message",
+    ),
+    path(
+        "admin/outbox/<segment:message_id>/give-up",
+        administrator_trouble.GiveUpMessageView.as_view(),
+        name="admin_give_up_message",
+    ),
+    path("admin/webhooks", administrator_trouble.WebhooksView.as_view(), name="admin_webhooks"),
+    path(
+        "admin/webhooks/<segment:event_id>/retry",
+        administrator_trouble.RetryWebhookView.as_view(),
+        name="admin_retry_webhook",
+    ),
+    path(
+        "admin/webhooks/<segment:event_id>/give-up",
+        administrator_trouble.GiveUpWebhookView.as_view(),
+        name="admin_give_up_webhook",
+    ),
+    path(
+        "admin/requests/<segment:request_id>/source",
+        administrator_review.ProvenanceView.as_view(),
+        name="admin_request_source",
+    ),
+    path("admin/organizations/<segment:slug>/credit", administrator_review.CreditView.as_view(), name="admin_credit"),
+    path(
+        "admin/organizations/<segment:slug>/limits",
+        administrator_audit.AnyOrganizationLimitsView.as_view(),
+        name="admin_limits",
+    ),
+    path("admin/reconciliation", administrator_watch.ReconciliationView.as_view(), name="admin_reconciliation"),
+    path("admin/reconciliation/runs", administrator_watch.RunsView.as_view(), name="admin_runs"),
+    path("admin/reconciliation/<segment:job>/run", administrator_watch.RunJobView.as_view(), name="admin_run"),
+    path(
+        "admin/reconciliation/<segment:job>/acknowledge",
+        administrator_watch.AcknowledgeJobView.as_view(),
+        name="admin_acknowledge_job",
+    ),
+    path("admin/anomalies", administrator_watch.AnomaliesView.as_view(), name="admin_anomalies"),
+    path(
+        "admin/anomalies/<number:anomaly_id>/acknowledge",
+        administrator_watch.AcknowledgeAnomalyView.as_view(),
+        name="admin_acknowledge_anomaly",
+    ),
+    path("admin/margin", administrator_watch.MarginView.as_view(), name="admin_margin"),
+    path("admin/unpriced", administrator_watch.UnpricedView.as_view(), name="admin_unpriced"),
+    path("admin/held-months", administrator_watch.HeldMonthsView.as_view(), name="admin_held_months"),
+    path("admin/audit", administrator_audit.AuditView.as_view(), name="admin_audit"),
     path("openapi.json", openapi.OpenApiView.as_view(), name="openapi"),
     path("healthz", health.HealthView.as_view(), name="healthz"),
     path("readyz", health.ReadinessView.as_view(), name="readyz"),

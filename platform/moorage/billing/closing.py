@@ -76,9 +76,7 @@ def close_period(period: Period, now: dt.datetime, *, policy: ReviewPolicy | Non
 
 
 @transaction.atomic
-def _close(
-    organization_id: str, period: Period, now: dt.datetime, policy: ReviewPolicy | None, reason: str
-) -> Closed:
+def _close(organization_id: str, period: Period, now: dt.datetime, policy: ReviewPolicy | None, reason: str) -> Closed:
     locks.close_month(organization_id)
     organization = Organization.objects.get(pk=organization_id)
     month = BillingMonth.objects.filter(organization_id=organization_id, period_start=period.start)

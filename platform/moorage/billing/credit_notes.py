@@ -139,22 +139,23 @@ def of_invoice(invoice: Invoice) -> QuerySet[CreditNote]:
 
 def lines_left(invoice: Invoice) -> tuple[LineLeft, ...]:
     """The invoice's lines with what is left to credit of each: what a form offers."""
+    rows = CreditNoteLine.objects.filter(credit_note__invoice_id=invoice.pk).order_by().values_list("position")
     credited = {
-        row["position"]: row
-        for row in CreditNoteLine.objects.filter(credit_note__invoice_id=invoice.pk)
-        .order_by()
-        .values("position")
-        .annotate(pico=Sum("amount_pico"), cents=Sum("amount_cents"))
+        position: (int(pico), int(cents))
+        for position, pico, cents in rows.annotate(pico=Sum("amount_pico"), cents=Sum("amount_cents"))
     }
-    return tuple(
-        LineLeft(
-            position=line.position,
-            description=line.description,
-            pico=int(line.amount_pico) - int(credited.get(line.position, {}).get("pico", 0)),
-            cents=line.amount_cents - int(credited.get(line.position, {}).get("cents", 0)),
+    left = []
+    for line in InvoiceLine.objects.filter(invoice_id=invoice.pk).order_by("position"):
+        pico, cents = credited.get(line.position, (0, 0))
+        left.append(
+            LineLeft(
+                position=line.position,
+                description=line.description,
+                pico=int(line.amount_pico) - pico,
+                cents=line.amount_cents - cents,
+            )
         )
-        for line in InvoiceLine.objects.filter(invoice_id=invoice.pk).order_by("position")
-    )
+    return tuple(left)
 
 
 def _planned(invoice: Invoice, wanted: Sequence[Part] | None, amount_cents: int | None) -> Credit:
@@ -185,6 +186,7 @@ def _planned(invoice: Invoice, wanted: Sequence[Part] | None, amount_cents: int 
 def _kept(
     invoice: Invoice, credit: Credit, *, reason: str, by: Actor, moment: dt.datetime, is_to_wallet: bool
 ) -> CreditNote:
+    locks.wallet(invoice.organization_id)
     locks.number_credit_notes()
     number = (CreditNote.objects.aggregate(last=Max("number"))["last"] or 0) + 1
     is_paid = invoice.status == InvoiceStatus.PAID

@@ -3,6 +3,7 @@
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.models import Membership, Organization, Role
+from moorage.billing import billing_details
 from moorage.billing.models import Collection, ProviderCustomer
 from moorage.billing.payments import Customer, PaymentProvider, SavedMethod
 from moorage.billing.provider_state import StateMismatch
@@ -32,7 +33,10 @@ def reference_of(*, organization: Organization, provider: PaymentProvider) -> st
 
 
 def email_of(organization: Organization) -> str:
-    """Where bills go: the first owner's address; empty where there is none."""
+    """Where bills go: the address in the billing details, else the first owner's; empty where there is none."""
+    told = billing_details.details_of(organization).email
+    if told:
+        return told
     owners = Membership.objects.filter(organization=organization, role=Role.OWNER)
     return owners.order_by("created_at", "id").values_list("user__email", flat=True).first() or ""
 

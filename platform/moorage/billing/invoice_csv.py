@@ -7,7 +7,7 @@ from moorage.kernel.money import Money
 
 def as_csv(document: BillDocument) -> str:
     """One head and one row a line; ``exactly`` is before rounding, ``amount`` in whole cents."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             *(document.number, document.period, line.description, line.meter, str(line.quantity)),
             *(_pico(line.amount_pico), _cents(line.amount_cents), document.currency),

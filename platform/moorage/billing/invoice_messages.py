@@ -4,7 +4,10 @@ import datetime as dt
 from collections.abc import Mapping
 from typing import Final
 
-from moorage.billing import credit_notes, customers, invoices, meter_export
+from django.db import transaction
+
+from moorage.billing import credit_notes, customers, invoices, ledger, meter_export
+from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import CreditNote, Invoice, InvoiceLine, InvoiceStatus, InvoiceTaxLine, OutboxMessage
 from moorage.billing.payments import (
     Capability,
@@ -18,10 +21,11 @@ from moorage.billing.payments import (
 )
 from moorage.billing.top_up_messages import provider_named
 from moorage.kernel.clock import Period
+from moorage.kernel.money import PICO_PER_CENT
 
 ISSUE: Final = invoices.ISSUE
 VOID: Final = invoices.VOID
-CREDIT_NOTE: Final = "credit_note"
+CREDIT_NOTE: Final = credit_notes.TOPIC
 DUE_DAYS: Final = invoices.DUE.days
 Providers = Mapping[str, PaymentProvider]
 
@@ -53,8 +57,9 @@ def void(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None
         provider.void_invoice(invoice.provider_reference, idempotency_key=message.idempotency_key)
 
 
-def credit_note(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None:  # noqa: ARG001
-    """Takes a part of an invoice back. A provider without credit notes has nothing to hear: ours is the document."""
+def credit_note(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None:
+    """Takes a part of an invoice back; what the provider gives back of a payment leaves its clearing account. A provider
+    without credit notes has nothing to hear, nor has one of what became credit in the wallet: ours is the document."""
     note = CreditNote.objects.select_related("invoice__organization").get(pk=message.subject_id)
     provider = provider_named(note.invoice.provider, providers)
     if note.is_to_wallet or Capability.CREDIT_NOTE not in provider.capabilities or not _went_out(note.invoice):
@@ -66,12 +71,15 @@ def credit_note(message: OutboxMessage, providers: Providers, now: dt.datetime) 
             invoice_reference=note.invoice.provider_reference,
             currency=note.currency,
             owed_cents=note.owed_cents,
-            refund_cents=note.refund_cents,
+            refund_cents=refund_cents,
             reason=note.reason,
         ),
         idempotency_key=message.idempotency_key,
     )
-    CreditNote.objects.filter(pk=note.pk).update(provider_reference=reference[:120])
+    with transaction.atomic():
+        CreditNote.objects.filter(pk=note.pk).update(provider_reference=reference[:120])
+        if refund_cents:
+            _given_back(note, refund_cents * PICO_PER_CENT, now)
 
 
 def document(invoice: Invoice, customer_reference: str) -> InvoiceDocument:
@@ -106,6 +114,20 @@ def document(invoice: Invoice, customer_reference: str) -> InvoiceDocument:
         period=str(Period.containing(invoice.statement.period_start)),
         due_days=DUE_DAYS,
         is_charged_automatically=_is_charged(invoice),
+    )
+
+
+def _given_back(note: CreditNote, pico: int, now: dt.datetime) -> None:
+    clearing = Account(f"{note.invoice.provider}_clearing")
+    ledger.post(
+        kind="credit_note_refund",
+        idempotency_key=f"credit_note:{note.pk}:refund",
+        entries=[
+            Entry(account=Account.RECEIVABLE, organization_id=note.organization_id, pico=pico),
+            Entry(account=clearing, organization_id=note.organization_id, pico=-pico),
+        ],
+        effective_at=now,
+        currency=note.currency,
     )
 
 

@@ -6,7 +6,7 @@ finalized with a number, paid at once, and never sent to a provider.
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from django.conf import settings
@@ -115,6 +115,8 @@ def finalize(*, invoice: Invoice, now: dt.datetime, reason: str, reviewed_by: st
         raise InvoiceChanged("An invoice of less than nothing cannot go out. Void it, and look at why it is so.")
     tax = _tax(invoice.organization, invoice.subtotal_cents, invoice.currency)
     tax_cents = sum(line.cents for line in tax)
+    Invoice.objects.select_for_update().get(pk=invoice.pk)
+    locks.wallet(invoice.organization_id)
     locks.number_invoices()
     number = (Invoice.objects.aggregate(last=Max("number"))["last"] or 0) + 1
     states.move(
@@ -248,7 +250,7 @@ def _highest_before(statement: FrozenStatement) -> int | None:
     return None if highest is None else int(highest)
 
 
-def _post(invoice: Invoice, kind: str, now: dt.datetime, entries: dict[Account, int]) -> None:
+def _post(invoice: Invoice, kind: str, now: dt.datetime, entries: Mapping[Account, int]) -> None:
     """One ledger transaction of the invoice; nothing where nothing moves."""
     moved = {account: pico for account, pico in entries.items() if pico}
     if not moved:

@@ -1,5 +1,5 @@
 """Who waits for whom. Transaction-scoped advisory locks of PostgreSQL, always taken in this order: prices, an
-organization's month, invoice numbers, credit note numbers."""
+organization's month, an invoice's row, a wallet's row, invoice numbers, credit note numbers."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -32,6 +32,12 @@ def share_months(organization_ids: Iterable[str]) -> None:
 def close_month(organization_id: str) -> None:
     """While this transaction closes a month of the organization, none of its usage is rated."""
     _take(f"SELECT pg_advisory_xact_lock({_SLOT.format('%s')})", organization_id)
+
+
+def wallet(organization_id: str) -> None:
+    """What posting to the organization's accounts locks as well, taken early: whoever gives out numbers waits for it
+    before the numbers, and not with them."""
+    _take("SELECT 1 FROM wallet WHERE organization_id = %s FOR UPDATE", organization_id)
 
 
 def number_invoices() -> None:

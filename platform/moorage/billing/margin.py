@@ -1,9 +1,9 @@
 """Revenue, cost of devices and margin of a month, by organization, model and device class. Pure, whole pico-dollars.
 
 Revenue is rated usage. What tokens earned is shared among the device classes that the deployment ran on, by their
-seconds; where none ran it belongs to no class. Cost is replica seconds at what a second of the class costs. Devices cost
-while nobody runs on them too: that is idle cost, charged to nobody and shown as its own line. Whatever is shared adds up
-to what was there: the largest remainders get the last pico.
+seconds; where none ran it belongs to no class. Cost is replica seconds at what a second of the class costs. Devices
+cost while nobody runs on them too: that is idle cost, charged to nobody and shown as its own line. Whatever is shared
+adds up to what was there: the largest remainders get the last pico.
 """
 
 import dataclasses
@@ -88,6 +88,16 @@ def share(total: int, weights: Sequence[int]) -> tuple[int, ...]:
     return tuple(parts)
 
 
+def devices_of(device_class: str) -> tuple[tuple[str, int], ...]:
+    """The devices that a class names, with how many of each: ``2 x NVIDIA H200 + NVIDIA L4``."""
+    found = []
+    for part in device_class.split(" + "):
+        count, separator, name = part.partition(" x ")
+        is_counted = bool(separator) and count.isascii() and count.isdecimal()
+        found.append((name, int(count)) if is_counted else (part, 1))
+    return tuple(found)
+
+
 def build(*, earned: Iterable[Earned], ran: Iterable[Ran], stood: Iterable[Stood] = ()) -> Margin:
     """The tables of a month."""
     times = list(ran)
@@ -104,7 +114,7 @@ def build(*, earned: Iterable[Earned], ran: Iterable[Ran], stood: Iterable[Stood
     for one in earned:
         rows.extend(_placed(one, times))
     finest = _summed(rows, lambda row: (row.organization_id, row.served_name, row.device_class))
-    idle = _idle(stood, finest)
+    idle = _idle(stood, times)
     total = _sum([*finest, *idle], Row())
     return Margin(
         rows=finest,
@@ -140,16 +150,25 @@ def _placed(earned: Earned, times: Sequence[Ran]) -> list[Row]:
     ]
 
 
-def _idle(stood: Iterable[Stood], rows: Iterable[Row]) -> tuple[Row, ...]:
-    """What stood less what ran, by class. Where more ran than stood (a device was added late to the books) nothing was
-    idle."""
-    used = {row.device_class: row for row in _summed(rows, lambda row: ("", "", row.device_class))}
+def _idle(stood: Iterable[Stood], times: Iterable[Ran]) -> tuple[Row, ...]:
+    """Device seconds that stood less those that ran, and the same of what they cost, by device.
+    Where more ran than stood (a device was added late to the books) nothing was idle."""
+    used: dict[str, int] = {}
+    for one in times:
+        for name, count in devices_of(one.device_class):
+            used[name] = used.get(name, 0) + one.seconds * count
+    spent: dict[str, int] = {}
+    for one in times:
+        devices = devices_of(one.device_class)
+        parts = share(one.cost_pico, [count for _, count in devices])
+        for (name, _), pico in zip(devices, parts, strict=True):
+            spent[name] = spent.get(name, 0) + pico
     found = []
-    for one in sorted(stood, key=lambda one: one.device_class):
-        ran = used.get(one.device_class, Row())
-        seconds, pico = max(one.seconds - ran.seconds, 0), max(one.cost_pico - ran.cost_pico, 0)
+    for there in sorted(stood, key=lambda there: there.device_class):
+        seconds = max(there.seconds - used.get(there.device_class, 0), 0)
+        pico = max(there.cost_pico - spent.get(there.device_class, 0), 0)
         if seconds or pico:
-            found.append(Row(device_class=one.device_class, seconds=seconds, cost_pico=pico))
+            found.append(Row(device_class=there.device_class, seconds=seconds, cost_pico=pico))
     return tuple(found)
 
 

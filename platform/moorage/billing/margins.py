@@ -34,6 +34,11 @@ def margin_of(period: Period, *, now: dt.datetime) -> Margin:
     return margin.build(earned=_earned(period), ran=ran, stood=_stood(period, book, now=now))
 
 
+def has_costs() -> bool:
+    """Whether anybody has said what a replica second costs."""
+    return UnitCost.objects.filter(meter=Meter.REPLICA_SECONDS).exists()
+
+
 def cost_book() -> PriceBook:
     """What a replica second costs us: the rows of unit_cost, looked up as prices are."""
     fields = ("id", "meter", "model", "pico_per_unit", "valid_from", "currency", "device_class")
@@ -41,11 +46,12 @@ def cost_book() -> PriceBook:
 
 
 def _cost(book: PriceBook, *, served_name: str, device_class: str, moment: dt.datetime) -> int:
-    """Of one second; nothing where nobody has said what it costs."""
-    found = book.in_force(
-        meter=Meter.REPLICA_SECONDS, served_name=served_name, moment=moment, device_class=device_class
-    )
-    return found.pico_per_unit if found is not None else 0
+    """Of one second on all devices of the class; nothing where nobody has said what they cost."""
+    total = 0
+    for name, count in margin.devices_of(device_class):
+        found = book.in_force(meter=Meter.REPLICA_SECONDS, served_name=served_name, moment=moment, device_class=name)
+        total += count * (found.pico_per_unit if found is not None else 0)
+    return total
 
 
 def _edges(period: Period) -> list[tuple[dt.datetime, dt.datetime]]:
@@ -110,7 +116,7 @@ def _stood(period: Period, book: PriceBook, *, now: dt.datetime) -> list[Stood]:
     for device in Device.objects.select_related("node"):
         for start, end in _edges(period):
             begin, stop = max(start, device.node.created_at), min(end, now, max(device.node.seen_at, start))
-            seconds = max(int((stop - begin).total_seconds()), 0)
+            seconds = max((stop - begin) // dt.timedelta(seconds=1), 0)
             cost = _cost(book, served_name="", device_class=device.name, moment=start)
             known = sums.get(device.name, (0, 0))
             sums[device.name] = (known[0] + seconds, known[1] + seconds * cost)

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
 from moorage.billing import customers, providers
-from moorage.billing.errors import NotOffered, ProviderAway
+from moorage.billing.errors import NoSavedMethod, NotOffered, ProviderAway
 from moorage.billing.models import Collection
 from moorage.billing.payments import Capability, PaymentProvider, ProviderError, ReferenceUnknown
 from moorage.billing.provider_state import StateMismatch
@@ -86,6 +86,15 @@ def refresh(*, organization: Organization) -> None:
         with _plainly():
             method = provider.saved_method(customer)
             customers.keep_method(organization=organization, method=method, provider=provider.name)
+
+
+def charge_automatically(*, organization: Organization, is_wanted: bool, by: Actor) -> bool:
+    """Whether invoices are taken from the saved method from now on. Raises NotOffered, and NoSavedMethod."""
+    _able(Capability.SAVED_METHOD)
+    if is_wanted and not customers.collection_of(organization).method_reference:
+        raise NoSavedMethod
+    customers.charge_automatically(organization=organization, is_wanted=is_wanted, by=by)
+    return is_wanted
 
 
 def _provider() -> PaymentProvider:

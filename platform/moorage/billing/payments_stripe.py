@@ -48,6 +48,7 @@ class StripeProvider(StripeInvoices, StripePayments):
 
     name = "stripe"
     _declined = stripe.CardError
+    _refused = stripe.InvalidRequestError
 
     def __init__(self, settings: StripeSettings) -> None:
         self._settings = settings

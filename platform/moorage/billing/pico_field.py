@@ -24,10 +24,13 @@ class PicoField(models.DecimalField):
         return None if value is None else int(value)  # type: ignore[call-overload]
 
     def to_python(self, value: object) -> int | None:
-        """Anything whole to int; floats are refused."""
+        """Anything whole to int; floats are refused, and so is whatever has a part of a pico-unit."""
         if isinstance(value, float):
             raise TypeError("money is a whole number of pico-units, not float")
-        return None if value is None else int(value)  # type: ignore[call-overload]
+        whole: int | None = None if value is None else int(value)  # type: ignore[call-overload]
+        if whole is not None and not isinstance(value, str) and whole != value:
+            raise TypeError(f"money is a whole number of pico-units, not {value}")
+        return whole
 
     def get_prep_value(self, value: object) -> object:
         """int to Decimal for the driver."""

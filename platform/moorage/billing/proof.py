@@ -140,7 +140,11 @@ class Proof:
 def prove() -> Proof:
     """Adds everything up again, as of one moment."""
     with _one_moment() as cursor:
-        parameters = {"revenue": str(Account.REVENUE), "receivable": str(Account.RECEIVABLE), "cent": PICO_PER_CENT}
+        parameters: dict[str, str | int] = {
+            "revenue": str(Account.REVENUE),
+            "receivable": str(Account.RECEIVABLE),
+            "cent": PICO_PER_CENT,
+        }
         cursor.execute("SELECT count(*) FROM ledger_transaction")
         transactions = int(cursor.fetchone()[0])
         cursor.execute(_TOTALS)
@@ -173,6 +177,6 @@ def _ids(cursor: CursorWrapper, query: str) -> tuple[str, ...]:
     return tuple(row[0] for row in cursor.fetchall())
 
 
-def _amounts(cursor: CursorWrapper, query: str, parameters: dict[str, object]) -> tuple[tuple[str, int], ...]:
+def _amounts(cursor: CursorWrapper, query: str, parameters: dict[str, str | int]) -> tuple[tuple[str, int], ...]:
     cursor.execute(query, parameters)
     return tuple((row[0], int(row[1])) for row in cursor.fetchall())

@@ -30,6 +30,7 @@ class StripeInvoices:
 
     _client: Any
     _declined: type[Exception]
+    _refused: type[Exception]
 
     def _translated(self) -> AbstractContextManager[None]:
         raise NotImplementedError
@@ -48,12 +49,8 @@ class StripeInvoices:
                     invoice.id, {"auto_advance": True}, {"idempotency_key": f"{idempotency_key}:finalize"}
                 )
             _compare(invoice, document)
-            if invoice.status == "open" and invoice.collection_method == "send_invoice":
-                self._client.v1.invoices.send_invoice(
-                    invoice.id, options={"idempotency_key": f"{idempotency_key}:send"}
-                )
-            elif invoice.status == "open":
-                self._take(invoice, idempotency_key)
+            if invoice.status == "open":
+                self._collect(invoice, idempotency_key)
             return Issued(reference=str(invoice.id), payment_url=invoice.hosted_invoice_url or "")
 
     def fetch_invoice(self, reference: str) -> ProviderInvoice:
@@ -136,6 +133,19 @@ class StripeInvoices:
                     },
                     {"idempotency_key": f"{idempotency_key}:line:{position}"},
                 )
+
+    def _collect(self, invoice: Any, idempotency_key: str) -> None:
+        try:
+            if invoice.collection_method == "send_invoice":
+                self._client.v1.invoices.send_invoice(
+                    invoice.id, options={"idempotency_key": f"{idempotency_key}:send"}
+                )
+            else:
+                self._take(invoice, idempotency_key)
+        except self._refused:
+            # Its page is open from the moment it is finalized: somebody may have paid it meanwhile.
+            if self._client.v1.invoices.retrieve(invoice.id).status != "paid":
+                raise
 
     def _take(self, invoice: Any, idempotency_key: str) -> None:
         try:

@@ -176,7 +176,7 @@ def _new_keys(series: dict[Subject, _Series], today: dt.date, now: dt.datetime) 
         owner = used[key_id]
         unusual = anomalies.new_key(
             series[Subject.KEY][owner, key_id].get(today, 0),
-            age_hours=int((now - created_at).total_seconds()) // 3600,
+            age_hours=(now - created_at) // dt.timedelta(hours=1),
             organization_before=_before(series[Subject.ORGANIZATION].get((owner, owner), {}), today),
         )
         if unusual is not None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Recomputes a month's bill from its export, offline, with nothing but Python's standard library.
 
-    python3 verify_statement.py harbour-2026-10.jsonl [--sha256 HASH]
+    python3 verify_statement.py the-export.jsonl [--sha256 HASH]
 
 Every request's quantity × price, every line's sums, tiers, the total, credit, the one rounding to cents, tax, credit
 notes: a line each. It stops at the first thing that is not so and exits with 1. Give the SHA-256 that stands on your

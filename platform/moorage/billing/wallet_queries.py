@@ -11,7 +11,8 @@ from moorage.accounts.models import Organization
 from moorage.billing import customers, ledger, wallet_watch
 from moorage.billing.ledger import Account
 from moorage.billing.models import Grant, GrantKind, LedgerEntry, Wallet
-from moorage.billing.wallet_order import Credit, in_order
+from moorage.billing.wallet_order import in_order
+from moorage.billing.wallets import credits_of
 from moorage.kernel.clock import Period
 
 #: Grants that are used up are not of interest for long.
@@ -55,6 +56,13 @@ class View:
     #: The saved payment method in words; empty: there is none to top up from.
     saved_method: str
 
+    @property
+    def is_low(self) -> bool:
+        """Whether less can be spent than the owners want to be told of."""
+        threshold = self.wallet.alert_below_pico
+        left = self.credit_pico if self.left_pico is None else self.left_pico
+        return threshold is not None and left < threshold
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
@@ -96,17 +104,7 @@ def grants(organization: Organization) -> tuple[Grant, ...]:
     known = Grant.objects.for_organization(organization).filter(remaining_pico__gt=0)
     first = known.order_by("priority", F("expires_at").asc(nulls_last=True), "created_at")[:_GRANTS_SHOWN]
     rows = {one.id: one for one in first}
-    credits = [
-        Credit(
-            id=one.id,
-            remaining_pico=one.remaining_pico,
-            priority=one.priority,
-            expires_at=one.expires_at,
-            created_at=one.created_at,
-        )
-        for one in rows.values()
-    ]
-    return tuple(rows[credit.id] for credit in in_order(credits))
+    return tuple(rows[credit.id] for credit in in_order(credits_of(rows.values())))
 
 
 def movements(organization: Organization) -> QuerySet[LedgerEntry]:

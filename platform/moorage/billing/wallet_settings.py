@@ -12,7 +12,7 @@ from moorage.accounts.models import Organization
 from moorage.billing import wallet_allowance
 from moorage.billing.errors import InvalidWallet, ReasonMissing
 from moorage.billing.models import BillingMode, Wallet
-from moorage.billing.wallets import open_wallet
+from moorage.billing.wallet_lock import open_wallet
 from moorage.kernel.money import PICO, Money
 
 #: Beyond these nothing is meant seriously.

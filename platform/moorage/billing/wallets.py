@@ -9,7 +9,7 @@ import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Sum
 
 from moorage.accounts import audit
@@ -18,6 +18,7 @@ from moorage.accounts.models import Organization
 from moorage.billing import ledger, wallet_allowance, wallet_order
 from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import Grant, GrantDraw, GrantKind, LedgerTransaction, Taking, TakingKind, Wallet
+from moorage.billing.wallet_lock import open_wallet, opened
 from moorage.billing.wallet_order import Credit, Draw
 from moorage.billing.wallet_proof import prove
 from moorage.kernel import clock
@@ -113,7 +114,7 @@ def capture(
     Belongs in the transaction that posts the usage, after it. What the credit did not pay stays on the receivable.
     """
     assert pico >= 0, "usage is never negative"
-    wallet = _opened(organization_id)
+    wallet = opened(organization_id)
     if wallet is None or pico == 0:
         return 0
     known = Taking.objects.filter(pk=idempotency_key).first()
@@ -142,7 +143,7 @@ def revoke(*, organization: Organization, pico_most: int, source: str, into: Acc
         return int(known.taken_pico)
     most = min(pico_most, wallet_allowance.unheld(wallet))
     paid = Grant.objects.for_organization(organization).filter(kind=GrantKind.PAID, remaining_pico__gt=0)
-    taken = wallet_order.draws(wallet_order.newest_first(_credits(paid)), most)
+    taken = wallet_order.draws(wallet_order.newest_first(credits_of(paid)), most)
     now = clock.now()
     _post_draws(wallet, taken, kind="credit_revoked", idempotency_key=key, into=into, effective_at=now)
     pico = _note(wallet, taken, pico_most, kind=TakingKind.REVOKE, idempotency_key=key, period_start=None, at=now)
@@ -188,7 +189,7 @@ def _expire(organization_id: str, *, now: dt.datetime) -> int:
     first = over.order_by("expires_at").values_list("expires_at", flat=True).first()
     if first is None or wallet_allowance.has_unrated(organization_id, until=first):
         return 0
-    taken = wallet_order.draws(wallet_order.in_order(_credits(over)), wallet_allowance.unheld(wallet))
+    taken = wallet_order.draws(wallet_order.in_order(credits_of(over)), wallet_allowance.unheld(wallet))
     content = ":".join(draw.grant_id for draw in taken[:1])
     drawn = GrantDraw.objects.filter(grant_id__in=[draw.grant_id for draw in taken]).count()
     _post_draws(
@@ -203,40 +204,13 @@ def _expire(organization_id: str, *, now: dt.datetime) -> int:
     return sum(draw.pico for draw in taken)
 
 
-def open_wallet(organization_id: str) -> Wallet:
-    """The wallet, locked until the transaction ends, its amounts kept from now on."""
-    wallet = Wallet.objects.select_for_update().get(pk=organization_id)
-    if wallet.opened_at is None:
-        # Whoever posts for an unopened wallet holds a share of its row: all of that is committed now.
-        with connection.cursor() as cursor:
-            cursor.execute(_SUMS, [organization_id])
-            wallet.credit_pico, wallet.owed_pico, wallet.settled_pico = (int(pico) for pico in cursor.fetchone())
-        wallet.opened_at = clock.now()
-        wallet.save(update_fields=["credit_pico", "owed_pico", "settled_pico", "opened_at"])
-    return wallet
-
-
-_SUMS: Final = """
-SELECT coalesce(-sum(e.amount_pico) FILTER (WHERE a.kind = 'customer_wallet'), 0),
-       coalesce(sum(e.amount_pico) FILTER (WHERE a.kind = 'customer_receivable'), 0),
-       coalesce(-sum(e.amount_pico) FILTER (WHERE a.kind = 'revenue_usage'), 0)
-  FROM ledger_entry e JOIN ledger_account a ON a.id = e.account_id WHERE a.organization_id = %s
-"""
-
-
-def _opened(organization_id: str) -> Wallet | None:
-    """The wallet, locked; None where it is not opened, which stays so until the posting transaction ends."""
-    if not Wallet.objects.filter(pk=organization_id, opened_at__isnull=False).exists():
-        return None
-    return Wallet.objects.select_for_update().get(pk=organization_id)
-
-
 def _draws(wallet: Wallet, pico: int) -> tuple[Draw, ...]:
     rows = Grant.objects.filter(organization_id=wallet.pk, remaining_pico__gt=0)
-    return wallet_order.draws(wallet_order.in_order(_credits(rows)), pico)
+    return wallet_order.draws(wallet_order.in_order(credits_of(rows)), pico)
 
 
-def _credits(grants: Iterable[Grant]) -> list[Credit]:
+def credits_of(grants: Iterable[Grant]) -> list[Credit]:
+    """``grants`` as the order of use sees them."""
     return [
         Credit(
             id=one.id,

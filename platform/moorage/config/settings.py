@@ -242,7 +242,13 @@ CONTENT_SECURITY_POLICY = {
         "img-src": ["'self'", "data:"],
         "connect-src": ["'self'"],
         "font-src": ["'self'"],
-        "form-action": ["'self'", "https://checkout.stripe.com", "https://billing.stripe.com"],
+        # A form that redirects to the provider's page has to be allowed to.
+        "form-action": [
+            "'self'",
+            "https://checkout.stripe.com",
+            "https://billing.stripe.com",
+            *([STRIPE_BASE_URL] if STRIPE_BASE_URL else []),
+        ],
         "base-uri": ["'none'"],
         "frame-ancestors": ["'none'"],
     },

@@ -7,14 +7,14 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from moorage.accounts.models import ApiKey, Organization
+from moorage.accounts import queries as accounts
 from moorage.billing import closing, review_csv, usage_watch
 from moorage.billing.models import UsageAnomaly
 from moorage.console.addresses import filter_of
 from moorage.console.doors import actor_of, administrator
 from moorage.console.downloads import csv_file
 from moorage.console.templatetags.shown import curl_command
-from moorage.kernel.errors import PlatformError
+from moorage.kernel.errors import NotFound, PlatformError
 
 _SHOWN_MOST: Final = 200
 _EXPORTED_MOST: Final = 10_000
@@ -41,7 +41,7 @@ def anomalies(request: HttpRequest) -> HttpResponse:
 def anomalies_csv(_request: HttpRequest) -> HttpResponse:
     """All that is kept, for a spreadsheet."""
     rows = list(usage_watch.all_anomalies()[:_EXPORTED_MOST])
-    slugs = dict(Organization.objects.filter(pk__in={row.organization_id for row in rows}).values_list("pk", "slug"))
+    slugs = accounts.slugs(row.organization_id for row in rows)
     return csv_file(review_csv.anomalies_csv(rows, slugs), "anomalies.csv")
 
 
@@ -49,10 +49,10 @@ def anomalies_csv(_request: HttpRequest) -> HttpResponse:
 @require_POST
 def acknowledge(request: HttpRequest, anomaly_id: int) -> HttpResponse:
     """Somebody has looked, and says what it was."""
-    if not UsageAnomaly.objects.filter(pk=anomaly_id).exists():
-        raise Http404("There is no such finding.")
     try:
         usage_watch.acknowledge(anomaly_id=anomaly_id, by=actor_of(request), reason=request.POST.get("reason", ""))
+    except NotFound as error:
+        raise Http404(error.message) from error
     except PlatformError as error:
         messages.error(request, error.message)
     else:
@@ -61,9 +61,9 @@ def acknowledge(request: HttpRequest, anomaly_id: int) -> HttpResponse:
 
 
 def _rows(rows: list[UsageAnomaly]) -> list[dict[str, Any]]:
-    owners = Organization.objects.in_bulk({row.organization_id for row in rows})
+    owners = accounts.organizations_by_id(row.organization_id for row in rows)
     of_keys = {row.subject_id for row in rows if row.subject_kind == "key"}
-    keys = dict(ApiKey.objects.filter(pk__in=of_keys).values_list("pk", "name"))
+    keys = accounts.key_names(of_keys)
     names = closing.deployment_names({row.subject_id for row in rows if row.subject_kind == "deployment"})
     return [
         {

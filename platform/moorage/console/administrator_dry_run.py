@@ -26,7 +26,7 @@ def dry_run_page(request: HttpRequest) -> HttpResponse:
             found = run(
                 period=billing.period_of(form.cleaned_data["period"]),
                 text=form.cleaned_data["rows"],
-                is_whole=form.cleaned_data["is_whole"],
+                is_whole=form.is_whole,
             )
         except PlatformError as error:
             add_error(form, error)

@@ -6,10 +6,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from moorage.accounts import queries as accounts
 from moorage.accounts.models import Organization
 from moorage.billing import margins, review_csv
 from moorage.billing.margin import Row
-from moorage.billing.models import Meter, UnitCost
 from moorage.console.addresses import month_choice, month_of
 from moorage.console.doors import administrator
 from moorage.console.downloads import csv_file
@@ -41,7 +41,7 @@ def margin(request: HttpRequest) -> HttpResponse:
     """The month as it is rated and metered by now."""
     period = month_of(request)
     month = margins.margin_of(period, now=clock.now())
-    owners = Organization.objects.in_bulk({row.organization_id for row in month.rows})
+    owners = accounts.organizations_by_id(row.organization_id for row in month.rows)
     context = {
         "month": month_choice(period, now=clock.now()),
         "total": _shown(month.total, owners),
@@ -50,7 +50,7 @@ def margin(request: HttpRequest) -> HttpResponse:
         "by_device_class": [_shown(row, owners) for row in month.by_device_class],
         "rows": [_shown(row, owners) for row in month.rows],
         "idle": [_shown(row, owners) for row in month.idle],
-        "has_costs": UnitCost.objects.filter(meter=Meter.REPLICA_SECONDS).exists(),
+        "has_costs": margins.has_costs(),
         "command": curl_command(f"admin/margin?period={period}"),
     }
     return render(request, "administrator/margin.html", context)
@@ -62,8 +62,7 @@ def margin_csv(request: HttpRequest) -> HttpResponse:
     """The month's lines for a spreadsheet."""
     period = month_of(request)
     month = margins.margin_of(period, now=clock.now())
-    owners = Organization.objects.filter(pk__in={row.organization_id for row in month.rows})
-    text = review_csv.margin_csv(month, period, dict(owners.values_list("pk", "slug")))
+    text = review_csv.margin_csv(month, period, accounts.slugs(row.organization_id for row in month.rows))
     return csv_file(text, f"margin-{period}.csv")
 
 

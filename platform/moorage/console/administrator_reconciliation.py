@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from moorage.accounts.models import Organization
+from moorage.accounts import queries as accounts
 from moorage.billing import review_csv
 from moorage.billing.models import ReconciliationRun
 from moorage.billing.reconciliation import runs
@@ -113,8 +113,7 @@ def _rows() -> list[JobRow]:
 
 
 def _slugs(found: list[ReconciliationRun]) -> dict[str, str]:
-    wanted = {finding.get("organization_id") for one in found for finding in one.findings}
-    return dict(Organization.objects.filter(pk__in=wanted - {None}).values_list("pk", "slug"))
+    return accounts.slugs(finding.get("organization_id", "") for one in found for finding in one.findings)
 
 
 def _with_slug(finding: dict[str, Any], slugs: dict[str, str]) -> dict[str, Any]:

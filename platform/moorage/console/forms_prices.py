@@ -23,6 +23,7 @@ _UNITS: Final = (
     (_BY_THE_HOUR, _("Replica time, USD per replica hour")),
     (Meter.REPLICA_SECONDS.value, _("Replica time, USD per replica second")),
 )
+_WHOLE: Final = "whole"
 _STATES: Final = (("", _("any")), *ReplicaState.choices)
 
 
@@ -164,10 +165,11 @@ class DryRunForm(forms.Form):
     """A candidate price list and the month to try it on."""
 
     period = forms.CharField(label=_("Month"), max_length=7, help_text=_("Written YYYY-MM."))
-    is_whole = forms.BooleanField(
-        label=_("The rows are the whole price list"),
+    laid = forms.ChoiceField(
+        label=_("The candidate is"),
+        choices=[("over", _("laid over the present price list")), (_WHOLE, _("the whole price list"))],
         required=False,
-        help_text=_("Else they are laid over the present one, from the beginning of the month on."),
+        help_text=_("A row that does not say since when it holds, holds from the beginning of the month on."),
     )
     rows = forms.CharField(
         label=_("Candidate prices"),
@@ -180,6 +182,11 @@ class DryRunForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
         initial="meter,model,price\noutput_tokens,*,0.60\n",
     )
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the present list counts."""
+        return bool(self.cleaned_data["laid"] == _WHOLE)
 
 
 def _cost_words(cost: UnitCost) -> str:

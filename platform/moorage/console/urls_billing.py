@@ -21,6 +21,7 @@ from moorage.console import (
     administrator_reconciliation,
     administrator_review,
     bills,
+    payment,
     statements,
     usage,
     wallet,
@@ -94,4 +95,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:slug>/billing-details", bills.details, name="billing_details"),
     path("<slug:slug>/wallet", wallet.wallet, name="wallet"),
     path("<slug:slug>/wallet/top-up", wallet.top_up, name="top_up_wallet"),
+    path("<slug:slug>/top-ups/<slug:top_up_id>", payment.top_up, name="top_up"),
+    path("<slug:slug>/payment", payment.payment, name="payment"),
+    path("<slug:slug>/payment/method", payment.add_method, name="add_method"),
+    path("<slug:slug>/payment/saved", payment.method_saved, name="method_saved"),
+    path("<slug:slug>/payment/portal", payment.portal, name="portal"),
+    path("<slug:slug>/payment/automatic", payment.automatic, name="automatic"),
 ]

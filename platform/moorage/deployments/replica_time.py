@@ -6,6 +6,7 @@ from django.db import transaction
 from django.db.models import F, Q
 
 from moorage.deployments.models import Replica
+from moorage.fleet import queries as fleet
 from moorage.metering import services as metering
 
 
@@ -28,6 +29,7 @@ def record_all(*, now: dt.datetime) -> int:
                     model_key=replica.model_key,
                     started_at=start,
                     ended_at=end,
+                    device_class=device_class(replica.pk),
                 )
                 # The fraction of a second at its end is not billed.
                 is_over = replica.ended_at is not None and replica.ended_at <= now
@@ -37,3 +39,15 @@ def record_all(*, now: dt.datetime) -> int:
         elif replica.ended_at is not None:
             Replica.objects.filter(pk=replica.pk).update(metered_until=replica.ended_at)
     return written
+
+
+def device_class(replica_id: str) -> str:
+    """What the replica holds now, as prices and costs name it: ``NVIDIA H200``, ``2 x NVIDIA H200``, ``cpu`` where it
+    holds room and no device; empty where it holds nothing any more. Kinds are joined by ``+``."""
+    reservation = fleet.reservation_of(replica_id=replica_id)
+    if reservation is None:
+        return ""
+    counts: dict[str, int] = {}
+    for name in reservation.devices.order_by("name").values_list("name", flat=True):
+        counts[name] = counts.get(name, 0) + 1
+    return " + ".join(f"{count} x {name}" if count > 1 else name for name, count in counts.items())[:80] or "cpu"

@@ -37,6 +37,8 @@ class Moved:
     reference: str
     cents: int
     at: dt.datetime
+    #: False: it may yet be undone, and either side may count it.
+    is_settled: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,7 @@ def compare_payments(
     for one in moved:
         if one.customer_reference not in ours:
             strangers += 1
-        elif now - one.at > ON_ITS_WAY:
+        elif one.is_settled and now - one.at > ON_ITS_WAY:
             settled[one.customer_reference] += one.cents
         elif one.cents < 0:
             least[one.customer_reference] += one.cents
@@ -117,6 +119,7 @@ def _moved(provider: PaymentProvider) -> Iterator[Moved]:
                     reference=refund.reference,
                     cents=-refund.cents,
                     at=refund.created_at,
+                    is_settled=refund.status is ProviderRefundStatus.SUCCEEDED,
                 )
     if Capability.DISPUTE in provider.capabilities:
         for dispute in provider.disputes_since(_EVER):
@@ -126,6 +129,7 @@ def _moved(provider: PaymentProvider) -> Iterator[Moved]:
                     reference=dispute.reference,
                     cents=-dispute.cents,
                     at=dispute.created_at,
+                    is_settled=dispute.status is ProviderDisputeStatus.LOST,
                 )
 
 

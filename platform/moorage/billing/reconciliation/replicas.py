@@ -68,7 +68,7 @@ def _judge(one: Metered, container: Container | None, *, has_asked: bool, now: d
         return "metered_before_ready", f"{one.seconds:,} s are metered of a replica that was never ready."
     if one.ready_at is None:
         return "", ""
-    ready = max(int((end - one.ready_at).total_seconds()), 0)
+    ready = max((end - one.ready_at) // dt.timedelta(seconds=1), 0)
     if one.seconds > ready + _CLOCKS:
         return "metered_too_long", f"{one.seconds:,} s are metered, and it was ready for {ready:,} s."
     is_over = one.ended_at is not None and now - one.ended_at > _NOTICED_WITHIN
@@ -96,7 +96,7 @@ def _against_container(one: Metered, container: Container | None, now: dt.dateti
                 f" {metered_until:%H:%M:%S}.",
             )
     if container.started_at is not None:
-        ran = max(int((until - container.started_at).total_seconds()), 0)
+        ran = max((until - container.started_at) // dt.timedelta(seconds=1), 0)
         if one.seconds > ran + _CLOCKS:
             return "metered_longer_than_ran", f"{one.seconds:,} s are metered, and its container ran for {ran:,} s."
     return "", ""

@@ -143,8 +143,7 @@ WITH fact AS (
           FROM rated_usage WHERE source_id = fact.id) AS charged
 )
 SELECT id, organization_id, recorded_at, input, cached, output, seconds,
-       charged_input, charged_cached, charged_output, charged_seconds, is_waiting, is_unpriced,
-       (SELECT count(*) FROM fact)
+       charged_input, charged_cached, charged_output, charged_seconds, is_waiting, is_unpriced
   FROM compared
  WHERE is_waiting OR input <> charged_input OR cached <> charged_cached OR output <> charged_output
     OR seconds <> charged_seconds

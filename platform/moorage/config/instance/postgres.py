@@ -156,7 +156,7 @@ class Postgres:
                 connection.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(DATABASE), owner))
         if "owner" in self.logins:
             with psycopg.connect(self.url, connect_timeout=10) as connection:
-                connection.execute(_HAND_OVER.format(owner=f"{DATABASE}_owner"))  # type: ignore[arg-type]
+                connection.execute(_HAND_OVER.format(owner=f"{DATABASE}_owner"))
 
     @staticmethod
     def _ensure_role(connection: psycopg.Connection, name: str, password: str) -> None:
