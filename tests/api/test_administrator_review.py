@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from moorage.accounts import services as accounts
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import AuditEntry, Scope, User
 from moorage.api import openapi
@@ -44,8 +45,6 @@ IDS = {"slug": "harbour", "anomaly_id": "1", "job": "R1", "number": "1"}
 def bea(cast: Cast) -> Caller:
     """Another administrator's program."""
     user = User.objects.create(email="bea@example.com", password="!", is_administrator=True)
-    from moorage.accounts import services as accounts
-
     made = accounts.create_key(
         organization=cast.charlie.organization, name="bea's", scopes=[Scope.ADMIN], by=Actor.person(user)
     )

@@ -8,7 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from moorage.accounts import services as accounts
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import AuditEntry, Scope, User
-from moorage.billing import approvals, closing, ledger
+from moorage.billing import approvals, closing, ledger, rater
 from moorage.billing import services as billing
 from moorage.billing.approvals import Verdict, judge, needs_another
 from moorage.billing.errors import ApprovalChanged, ApprovalPending, InvoiceChanged, OwnRequest, ReasonMissing
@@ -81,8 +81,6 @@ def owed(cast: Cast, *, tokens: int = 2_000_000) -> Invoice:
 
 def billing_month_closed() -> None:
     """October, rated and closed."""
-    from moorage.billing import rater
-
     rater.rate_all()
     everything_shipped()
     closing.close_period(OCTOBER, CLOSING)

@@ -58,12 +58,14 @@ def void(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None
 
 
 def credit_note(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None:
-    """Takes a part of an invoice back; what the provider gives back of a payment leaves its clearing account. A provider
-    without credit notes has nothing to hear, nor has one of what became credit in the wallet: ours is the document."""
+    """Takes a part of an invoice back; what the provider gives back of a payment leaves its clearing account. To
+    a provider without credit notes nothing is told (ours is the document), nor of what became credit in the wallet."""
     note = CreditNote.objects.select_related("invoice__organization").get(pk=message.subject_id)
     provider = provider_named(note.invoice.provider, providers)
-    if note.is_to_wallet or Capability.CREDIT_NOTE not in provider.capabilities or not _went_out(note.invoice):
-        return  # what became credit in the wallet moves nothing there
+    refund_cents = 0 if note.is_to_wallet else note.refund_cents
+    is_heard = note.owed_cents + refund_cents > 0 and Capability.CREDIT_NOTE in provider.capabilities
+    if not is_heard or not _went_out(note.invoice):
+        return
     reference = provider.issue_credit_note(
         CreditNoteDocument(
             credit_note_id=note.id,

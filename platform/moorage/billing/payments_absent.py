@@ -31,10 +31,10 @@ class WithoutCards:
 
     def start_setup(
         self,
-        customer_reference: str,
+        customer_reference: str,  # noqa: ARG002
         *,
-        return_url: str,
-        cancel_url: str,
+        return_url: str,  # noqa: ARG002
+        cancel_url: str,  # noqa: ARG002
         idempotency_key: str,  # noqa: ARG002
     ) -> Page:
         """See the port."""

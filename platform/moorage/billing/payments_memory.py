@@ -108,8 +108,8 @@ class MemoryProvider:
         self,
         customer_reference: str,
         *,
-        return_url: str,
-        cancel_url: str,
+        return_url: str,  # noqa: ARG002
+        cancel_url: str,  # noqa: ARG002
         idempotency_key: str,
     ) -> Page:
         """See the port."""
