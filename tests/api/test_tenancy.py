@@ -9,6 +9,7 @@ from moorage.accounts.actor import Actor
 from moorage.accounts.models import ApiKey
 from moorage.api import openapi
 from moorage.billing import credit_notes
+from moorage.billing.models import TopUp, TopUpKind
 from moorage.deployments.models import Deployment, Replica, Revision
 from tests.api.conftest import COMPOSE, Caller, error_of
 from tests.billing import measured
@@ -42,7 +43,17 @@ def ids(alice: Caller, cast: Cast) -> dict[str, str]:
     request_id = measured.use(cast.alice.organization)
     invoice = invoiced(cast.alice)
     note = credit_notes.issue(invoice=invoice, reason="A gap.", by=Actor.person(cast.ada), amount_cents=1)
+    top_up = TopUp.objects.create(
+        organization=cast.alice.organization,
+        kind=TopUpKind.CHECKOUT,
+        currency="USD",
+        cents=500,
+        provider="memory",
+        source="checkout:alice",
+        created_by="alice",
+    )
     return {
+        "top_up_id": top_up.id,
         "invoice_id": invoice.pk,
         "credit_note_id": note.pk,
         "kind": "json",

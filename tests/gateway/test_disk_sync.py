@@ -1,4 +1,4 @@
-"""A sync beside the loop says when the data is on disk, says what went wrong, and hands over to the thread if it must."""
+"""A sync beside the loop says when the data is on disk, says what went wrong, leaves it to the thread if it must."""
 
 import asyncio
 import contextlib

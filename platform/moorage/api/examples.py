@@ -222,7 +222,7 @@ REQUEST: Final = {
     "ended_at": _AT,
     "held_seconds": "0.000000",
 }
-PRICE: Final = {
+PRICE: Final[dict[str, object]] = {
     "id": _PRICE_ID,
     "meter": "output_tokens",
     "model": "*",

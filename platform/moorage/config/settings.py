@@ -108,7 +108,7 @@ MOORAGE_REVIEW_FIRST_INVOICE = _text("MOORAGE_REVIEW_FIRST_INVOICE", "yes") != "
 #: From so many pico-dollars on, another administrator has to agree to a credit, an adjustment and to giving up an
 #: invoice; 0: nobody has to.
 MOORAGE_FOUR_EYES_PICO = _whole("MOORAGE_FOUR_EYES_PICO") or 0
-#: An invoice is parked for an administrator that comes to more than so many times the highest month of the last year and
+#: An invoice is parked for an administrator that comes to more than so many times the highest month of the year and
 #: to more than the floor, or that has more lines than these.
 MOORAGE_PARK_TIMES = _whole("MOORAGE_PARK_TIMES") or 3
 MOORAGE_PARK_FLOOR_CENTS = _whole("MOORAGE_PARK_FLOOR_CENTS") or 10_000

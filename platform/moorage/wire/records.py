@@ -88,7 +88,7 @@ class OrganizationGrant(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PriceGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """A price from a moment on, until the next of the same meter, model and organization, or its own end. ``model`` is a
+    """A price from a moment on, until the next of the same meter, model and organization, or its end. ``model`` is a
     served name or a pattern with ``*``: an organization's own wins, then the most specific one."""
 
     id: str

@@ -78,7 +78,7 @@ class InvoiceQuerySet(models.QuerySet["Invoice"]):
 class Invoice(models.Model):
     """What an organization owes for a frozen statement, in whole cents. Written by billing/states.py alone.
 
-    ``total_cents = subtotal_cents + tax_cents``: the statement's due amount, rounded once, and tax on it. Until a number
+    ``total_cents = subtotal_cents + tax_cents``: the statement's due, rounded once, and tax on it. Until a number
     is given the tax is what it would be today; with the number everything but status and provider is frozen, the
     buyer's and the seller's details included.
     """

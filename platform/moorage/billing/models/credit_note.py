@@ -37,7 +37,7 @@ class CreditNote(models.Model):
     subtotal_cents = models.BigIntegerField()
     tax_cents = models.BigIntegerField()
     total_cents = models.BigIntegerField()
-    #: The part of the statement's due amount that it takes back, exactly; all notes of a whole mirror come to all of it.
+    #: The part of the statement's due amount that it takes back, exactly; notes of a whole mirror come to all of it.
     exact_pico = PicoField()
     #: How much of the total was still owed, and how much was paid and is to be given back.
     owed_cents = models.BigIntegerField()

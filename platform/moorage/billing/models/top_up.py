@@ -26,7 +26,7 @@ class TopUpKind(models.TextChoices):
 
 
 class TopUpStatus(models.TextChoices):
-    """started, then paid, failed or expired. Money that comes after all is taken: failed and expired may become paid."""
+    """started, then paid, failed or expired. Money that comes late is taken: failed and expired may become paid."""
 
     STARTED = "started", "Waiting for the payment"
     PAID = "paid", "Paid"
