@@ -213,7 +213,7 @@ def test_a_worker_killed_in_the_middle_neither_loses_nor_doubles_money(
     more = storm(workers, alices_key, 200)
 
     settle(workers[1])
-    assert statuses(more).keys() == {200, 402}
+    assert statuses(more).keys() <= {200, 402}, "what is left is served to the last call, and not one more"
     assert statuses(found)[200] + statuses(more)[200] <= AFFORDED
     assert charged() == captured(committed_cast), "all that was charged was paid from the wallet"
     assert AFFORDED * CALL - CALL < charged() <= AFFORDED * CALL, "never more, and nothing lost"

@@ -54,7 +54,7 @@ def test_whatever_of_the_money_path_is_killed_every_cent_is_there_once(short_tmp
         till.close()
         wait_until(treasury.journal_is_empty, seconds=120, what="all journals to be shipped")
         left = _wait_for_the_rest(treasury, twin)
-        assert not left, f"{left} are left\n" + "\n".join(treasury.log(name)[-2000:] for name in treasury.parts)
+        assert not left, f"{left} are left\n{treasury.state()}"
         calls = len(twin.control("journal"))
         complaints = judge_usage(treasury, till.sales) + judge_statements(treasury, seen)
         complaints += judge_payments(treasury, twin)

@@ -66,6 +66,19 @@ class Treasury(Harbour):
         """Makes customers; their ids."""
         return list(json.loads(self.python("-m", "tests.faults.money_worker", "seed", str(organizations))))
 
+    def state(self) -> str:
+        """For whoever asks why nothing moves."""
+        said = [f"{name}: {part.starts} starts\n{self.log(name)[-1500:]}" for name, part in self.parts.items()]
+        for query in (
+            "SELECT pid, state, wait_event, now() - query_start, left(query, 200) FROM pg_stat_activity",
+            "SELECT topic, attempts, next_attempt_at, parked_at, last_error FROM outbox_message WHERE sent_at IS NULL"
+            " ORDER BY created_at LIMIT 8",
+            "SELECT kind, object_id, attempts, next_attempt_at, last_error FROM webhook_event WHERE applied_at IS NULL"
+            " ORDER BY received_at LIMIT 8",
+        ):
+            said += [str(row) for row in self.rows_when_back(query)]
+        return "\n".join(said)
+
     def rows_when_back(self, query: str) -> list[tuple[Any, ...]]:
         """As ``rows``; a database that is away is waited for."""
         found: list[list[tuple[Any, ...]]] = []

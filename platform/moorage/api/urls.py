@@ -8,6 +8,7 @@ from moorage.api import (
     administrator,
     administrator_audit,
     administrator_billing,
+    administrator_credit,
     administrator_prices,
     administrator_review,
     administrator_trouble,
@@ -178,6 +179,25 @@ urlpatterns: list[URLPattern | URLResolver] = [
         name="admin_request_source",
     ),
     path("admin/organizations/<segment:slug>/credit", administrator_review.CreditView.as_view(), name="admin_credit"),
+    path(
+        "admin/organizations/<segment:slug>/top-ups",
+        administrator_credit.OrganizationTopUpsView.as_view(),
+        name="admin_top_ups",
+    ),
+    path(
+        "admin/organizations/<segment:slug>/refunds", administrator_credit.RefundsView.as_view(), name="admin_refunds"
+    ),
+    path(
+        "admin/top-ups/<segment:top_up_id>/received",
+        administrator_credit.TopUpReceivedView.as_view(),
+        name="admin_top_up_received",
+    ),
+    path("admin/usage-pushes", administrator_credit.UsagePushesView.as_view(), name="admin_usage_pushes"),
+    path(
+        "admin/usage-pushes/<segment:push_id>/resolve",
+        administrator_credit.ResolveUsagePushView.as_view(),
+        name="admin_resolve_usage_push",
+    ),
     path(
         "admin/organizations/<segment:slug>/limits",
         administrator_audit.AnyOrganizationLimitsView.as_view(),

@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from django.db import connection, transaction
-from django.db.models import F, Max, Sum
+from django.db.models import F, Max, QuerySet, Sum
 
 from moorage.accounts import audit
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
 from moorage.billing import customers
-from moorage.billing.errors import InvoiceChanged, ReasonMissing
+from moorage.billing.errors import InvoiceChanged, ReasonMissing, ReviewItemNotFound
 from moorage.billing.models import BillingMonth, PushStatus, RatedUsage, UsagePush
 from moorage.billing.payments import (
     Capability,
@@ -52,6 +52,8 @@ _COUNTED: Final = (
     PushStatus.UNCERTAIN,
 )
 _ON_THE_WAY: Final = (PushStatus.PENDING, PushStatus.SENDING)
+#: Those that wait for a person.
+_STUCK: Final = (PushStatus.UNCERTAIN, PushStatus.REJECTED)
 
 
 def export_due(*, provider: PaymentProvider, now: dt.datetime, every: dt.timedelta = EVERY) -> int:
@@ -81,6 +83,20 @@ def why_unsent(*, organization_id: str, period_start: dt.datetime, provider: Pay
     return f"Usage of the month for {missing} micro-dollars is not pushed yet." if missing else ""
 
 
+def stuck(status: str | None = None) -> QuerySet[UsagePush]:
+    """Pushes that wait for a person's decision, the oldest first; of one status alone where that is given."""
+    found = UsagePush.objects.select_related("organization").filter(status__in=_STUCK)
+    return (found.filter(status=status) if status else found).order_by("id")
+
+
+def find(push_id: str) -> UsagePush:
+    """Any push. Raises ReviewItemNotFound."""
+    found = UsagePush.objects.select_related("organization").filter(pk=push_id).first()
+    if found is None:
+        raise ReviewItemNotFound
+    return found
+
+
 @transaction.atomic
 def resolve(*, push: UsagePush, is_received: bool, reason: str, by: Actor) -> None:
     """A person has read the provider's sums and says whether an uncertain or rejected push is in them. What is not
@@ -88,7 +104,7 @@ def resolve(*, push: UsagePush, is_received: bool, reason: str, by: Actor) -> No
     said = reason.strip()
     if not said:
         raise ReasonMissing(param="reason")
-    stuck = UsagePush.objects.filter(pk=push.pk, status__in=[PushStatus.UNCERTAIN, PushStatus.REJECTED])
+    stuck = UsagePush.objects.filter(pk=push.pk, status__in=_STUCK)
     to = PushStatus.ACKED if is_received else PushStatus.DROPPED
     if not stuck.update(status=to, decided_by=by.label[:80]):
         raise InvoiceChanged("This push is not waiting for a decision. Look at it again.")

@@ -104,6 +104,20 @@ def one(*, organization: Organization, top_up_id: str) -> TopUp:
     return found
 
 
+def any_top_up(top_up_id: str) -> TopUp:
+    """One of any organization's. Raises TopUpNotFound."""
+    found = TopUp.objects.select_related("organization").filter(pk=top_up_id).first()
+    if found is None:
+        raise TopUpNotFound
+    return found
+
+
+def awaits_transfer(top_up: TopUp) -> bool:
+    """Whether it waits for a bank transfer whose reference the customer knows."""
+    is_transfer = top_up.provider == TransferProvider.name and bool(top_up.checkout_reference)
+    return is_transfer and top_up.status == TopUpStatus.STARTED
+
+
 def refresh(top_up: TopUp) -> str:
     """Asks the provider how a waiting top-up stands, when the customer comes back before the webhook; what kept us
     from knowing, or empty. Outside transactions."""

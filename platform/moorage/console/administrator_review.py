@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from moorage.billing import approvals, review_csv, review_queue, trouble, usage_watch
+from moorage.billing import approvals, meter_export, review_csv, review_queue, trouble, usage_watch
 from moorage.billing import services as billing
 from moorage.billing.reconciliation import runs
 from moorage.console.doors import actor_of, administrator
@@ -40,6 +40,7 @@ def review(request: HttpRequest) -> HttpResponse:
         "anomalies": usage_watch.open_anomalies().count(),
         "parked": trouble.parked_messages()[:_SHOWN_MOST],
         "failing": trouble.failing_webhooks()[:_SHOWN_MOST],
+        "pushes": [(one, one.value_micro * meter_export.PICO_PER_MICRO) for one in meter_export.stuck()[:_SHOWN_MOST]],
         "command": curl_command("admin/review"),
     }
     return render(request, "administrator/review.html", context)
@@ -134,6 +135,23 @@ def webhook_verb(request: HttpRequest, event_id: str, verb: str) -> HttpResponse
         messages.error(request, error.message)
     else:
         messages.success(request, "It is looked at again." if verb == "retry" else "It is put away.")
+    return redirect("console:admin_review")
+
+
+@administrator
+@require_POST
+def push_verb(request: HttpRequest, push_id: str, verb: str) -> HttpResponse:
+    """Says whether usage is in the sums of the provider's meter, of which that was not known."""
+    if verb not in ("received", "not-received"):
+        raise Http404("Usage pushes know no such verb.")
+    is_received = verb == "received"
+    push, reason = meter_export.find(push_id), request.POST.get("reason", "")
+    try:
+        meter_export.resolve(push=push, is_received=is_received, reason=reason, by=actor_of(request))
+    except PlatformError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, "It counts as received." if is_received else "It is in the next push.")
     return redirect("console:admin_review")
 
 

@@ -43,6 +43,24 @@ class AdjustForm(ReasonForm):
         return None if amount is None else int(amount * 100)
 
 
+class RefundForm(ReasonForm):
+    """Credit that is paid back."""
+
+    amount = forms.DecimalField(
+        label=_("Amount in USD, at most"),
+        max_digits=14,
+        decimal_places=2,
+        min_value=_CENT,
+        widget=_AMOUNT,
+        help_text=_("Such as 12.50. Where less is unused, less is paid back."),
+    )
+    field_order = ["amount", "reason"]
+
+    def cents(self) -> int:
+        """The amount."""
+        return int(self.cleaned_data["amount"] * 100)
+
+
 class CreditForm(ReasonForm):
     """Credit that we give."""
 

@@ -1,0 +1,153 @@
+"""Credit that was bought, for administrators: transfers that came, credit paid back, usage pushes that are stuck."""
+
+from typing import Final
+
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from moorage.accounts import queries as accounts
+from moorage.accounts.errors import OrganizationNotFound
+from moorage.api import examples, examples_credit, paging
+from moorage.api.doors import AdministratorView
+from moorage.api.examples_payment import TOP_UP
+from moorage.api.operation import Answer, operation
+from moorage.api.serializers_administrator import ReasonFields
+from moorage.api.serializers_credit import (
+    PushesFields,
+    RefundFields,
+    RefundsSerializer,
+    ResolveFields,
+    UsagePushSerializer,
+)
+from moorage.api.serializers_payment import TopUpSerializer
+from moorage.api.serializers_wallet import cents_of
+from moorage.billing import meter_export, refunds, topups
+from moorage.billing.errors import (
+    InvoiceChanged,
+    NothingToRefund,
+    ReasonMissing,
+    ReviewItemNotFound,
+    TopUpChanged,
+    TopUpNotFound,
+)
+
+TAG: Final = "Administrator"
+
+
+class OrganizationTopUpsView(AdministratorView):
+    """What an organization bought."""
+
+    @operation(
+        id="adminListTopUps",
+        tag=TAG,
+        summary="List an organization's top-ups",
+        path=["slug"],
+        query=paging.PageFields,
+        answers={
+            200: Answer(
+                description="The newest first.", kind=paging.page_of(TopUpSerializer), example=examples.page(TOP_UP)
+            )
+        },
+        raises=[OrganizationNotFound, paging.InvalidCursor],
+    )
+    def get(self, _request: Request, slug: str) -> Response:
+        """Credit that was asked for, paid or not. A bank transfer is found by its `transfer_reference`."""
+        rows = topups.of(accounts.organization(slug=slug))
+        return paging.page(rows, order="-id", query=self.query).answer(TopUpSerializer)
+
+
+class TopUpReceivedView(AdministratorView):
+    """The money is there."""
+
+    @operation(
+        id="adminRecordTransfer",
+        tag=TAG,
+        summary="Record the bank transfer of a top-up",
+        path=["top_up_id"],
+        body=ReasonFields,
+        body_example={"reason": "Line 7 of the bank's list of 2026-11-22."},
+        answers={200: Answer(description="The top-up now.", kind=TopUpSerializer, example=TOP_UP)},
+        raises=[TopUpNotFound, TopUpChanged, ReasonMissing],
+    )
+    def post(self, _request: Request, top_up_id: str) -> Response:
+        """The transfer has come, and the credit is there. A second call gives nothing more. What is paid at the payment
+        provider is not recorded by hand."""
+        topups.record_transfer(top_up=topups.any_top_up(top_up_id), by=self.actor, reason=self.body["reason"])
+        return Response(TopUpSerializer(topups.any_top_up(top_up_id)).data)
+
+
+class RefundsView(AdministratorView):
+    """Back to where it came from."""
+
+    @operation(
+        id="adminRefundCredit",
+        tag=TAG,
+        summary="Pay unused credit back",
+        path=["slug"],
+        body=RefundFields,
+        body_example={"amount": "12.50", "reason": "They leave, and asked for it."},
+        answers={
+            201: Answer(description="What is being paid back.", kind=RefundsSerializer, example=examples_credit.REFUNDS)
+        },
+        raises=[OrganizationNotFound, NothingToRefund, ReasonMissing],
+    )
+    def post(self, _request: Request, slug: str) -> Response:
+        """Pays up to `amount` of unused paid credit back, the newest top-up first; the answer says how much that is.
+        The credit is gone at once and comes back if the payment provider cannot pay. Every call pays back anew: look
+        at the wallet before you call again."""
+        made = refunds.refund_credit(
+            organization=accounts.organization(slug=slug),
+            cents=cents_of(self.body["amount"]),
+            reason=self.body["reason"],
+            by=self.actor,
+        )
+        document = {"amount": sum(one.cents for one in made), "refunds": made}
+        return Response(RefundsSerializer(document).data, status=201)
+
+
+class UsagePushesView(AdministratorView):
+    """What nobody knows."""
+
+    @operation(
+        id="adminListUsagePushes",
+        tag=TAG,
+        summary="List usage that may not be with the provider's meter",
+        query=PushesFields,
+        answers={
+            200: Answer(
+                description="The oldest first.",
+                kind=paging.page_of(UsagePushSerializer),
+                example=examples.page(examples_credit.PUSH),
+            )
+        },
+        raises=[paging.InvalidCursor],
+    )
+    def get(self, _request: Request) -> Response:
+        """Pushes of usage that the meter refused, or of which nobody knows whether they arrived. Nothing more of the
+        organization's usage is pushed before somebody decides."""
+        rows = meter_export.stuck(self.query.get("state"))
+        return paging.page(rows, order="id", query=self.query).answer(UsagePushSerializer)
+
+
+class ResolveUsagePushView(AdministratorView):
+    """It is there, or not."""
+
+    @operation(
+        id="adminResolveUsagePush",
+        tag=TAG,
+        summary="Say whether pushed usage arrived",
+        path=["push_id"],
+        body=ResolveFields,
+        body_example={"is_received": False, "reason": "Not in the meter's sums of 2026-11-22."},
+        answers={204: Answer(description="It is decided.")},
+        raises=[ReviewItemNotFound, InvoiceChanged, ReasonMissing],
+    )
+    def post(self, _request: Request, push_id: str) -> Response:
+        """Look for the push in the provider's sums first. What was not received is in the next push."""
+        meter_export.resolve(
+            push=meter_export.find(push_id),
+            is_received=self.body["is_received"],
+            reason=self.body["reason"],
+            by=self.actor,
+        )
+        return Response(status=204)
