@@ -67,9 +67,9 @@ def test_top_ups_are_listed_of_one_organization(cast: Cast, ada: Caller) -> None
 def test_unused_credit_is_paid_back_as_far_as_there_is_some(cast: Cast, ada: Caller, stripe: None) -> None:
     top_up = bought_by_card(cast.alice)
 
-    some = ada("POST", REFUNDS, {"amount": "10.00", "reason": "Asked for."})
-    rest = ada("POST", REFUNDS, {"amount": "100", "reason": "They leave."})
-    nothing = error_of(ada("POST", REFUNDS, {"amount": "1", "reason": "More."}), 409)
+    some = ada("POST", REFUNDS, {"amount": "10.00", "reason": "Asked for.", "key": "1"})
+    rest = ada("POST", REFUNDS, {"amount": "100", "reason": "They leave.", "key": "2"})
+    nothing = error_of(ada("POST", REFUNDS, {"amount": "1", "reason": "More.", "key": "3"}), 409)
 
     assert (some.status_code, some.json()["amount"]["amount"]) == (201, "10.00")
     assert rest.json()["amount"]["amount"] == "15.00"
@@ -86,7 +86,10 @@ def test_unused_credit_is_paid_back_as_far_as_there_is_some(cast: Cast, ada: Cal
     assert credit_of(cast.alice) == 0
 
 
-@pytest.mark.parametrize("body", [{"amount": "10"}, {"amount": "10", "reason": " "}, {"reason": "Asked for."}])
+@pytest.mark.parametrize(
+    "body",
+    [{"amount": "10", "key": "1"}, {"amount": "10", "reason": " ", "key": "1"}, {"reason": "Asked for.", "key": "1"}],
+)
 def test_a_refund_needs_an_amount_and_a_reason(cast: Cast, ada: Caller, stripe: None, body: dict[str, str]) -> None:
     bought_by_card(cast.alice)
 
@@ -99,14 +102,14 @@ def test_a_refund_needs_an_amount_and_a_reason(cast: Cast, ada: Caller, stripe: 
 def test_a_refund_is_of_whole_cents_above_zero(cast: Cast, ada: Caller, stripe: None, amount: str) -> None:
     bought_by_card(cast.alice)
 
-    refused = error_of(ada("POST", REFUNDS, {"amount": amount, "reason": "Asked for."}), 422)
+    refused = error_of(ada("POST", REFUNDS, {"amount": amount, "reason": "Asked for.", "key": "1"}), 422)
 
     assert refused["param"] == "amount"
     assert not Refund.objects.exists()
 
 
 def test_an_unknown_organization_is_paid_nothing_back(ada: Caller) -> None:
-    error_of(ada("POST", "admin/organizations/nowhere/refunds", {"amount": "1", "reason": "So."}), 404)
+    error_of(ada("POST", "admin/organizations/nowhere/refunds", {"amount": "1", "reason": "So.", "key": "1"}), 404)
 
 
 def test_pushes_that_wait_for_a_person_are_listed_by_their_state(cast: Cast, ada: Caller) -> None:
@@ -148,7 +151,7 @@ def test_owners_do_none_of_this(cast: Cast, alice: Caller, stripe: None) -> None
     answers = [
         alice("GET", "admin/organizations/harbour/top-ups"),
         alice("GET", "admin/usage-pushes"),
-        alice("POST", REFUNDS, {"amount": "1", "reason": "Mine."}),
+        alice("POST", REFUNDS, {"amount": "1", "reason": "Mine.", "key": "1"}),
         alice("POST", f"admin/top-ups/{top_up.pk}/received", WHY),
         alice("POST", f"admin/usage-pushes/{push.pk}/resolve", {"is_received": True, "reason": "Mine."}),
     ]

@@ -285,11 +285,12 @@ def _bought(cast: Cast, provider: Shop, cents: int = 2500) -> TopUp:
     return topups.of(cast.alice.organization).first()  # type: ignore[return-value]
 
 
-def _refund(cast: Cast, provider: Shop, cents: int) -> tuple[Refund, ...]:
+def _refund(cast: Cast, provider: Shop, cents: int, key: str = "") -> tuple[Refund, ...]:
     return refunds.refund_credit(
         organization=cast.alice.organization,
         cents=cents,
         reason="Asked for.",
+        key=key or f"refund:{Refund.objects.count()}",
         by=cast.alice.actor,
         available={"transfer": provider},
     )
@@ -313,6 +314,16 @@ def test_unused_credit_is_paid_back_and_gone_from_the_wallet_at_once(committed_c
     assert (before, _credit(committed_cast), _clearing(committed_cast)) == (1500, 1500, 1500)
     assert (refund.status, refund.cents) == (RefundStatus.SUCCEEDED, 1000)
     assert shop.fetch_payment(refund.top_up.payment_reference).refunded_cents == 1000
+
+
+def test_a_refund_that_is_asked_for_twice_is_paid_once(committed_cast: Cast, shop: Shop) -> None:
+    _bought(committed_cast, shop)
+
+    first = _refund(committed_cast, shop, 1000, key="once")
+    second = _refund(committed_cast, shop, 1000, key="once")
+
+    assert [one.pk for one in second] == [one.pk for one in first]
+    assert (Refund.objects.count(), _credit(committed_cast)) == (1, 1500)
 
 
 def test_a_refund_goes_over_several_top_ups_and_never_beyond_what_is_unused(committed_cast: Cast, shop: Shop) -> None:
@@ -389,7 +400,7 @@ def test_a_refund_that_somebody_made_at_the_provider_is_said_aloud(committed_cas
 def test_top_ups_by_transfer_are_not_paid_back_by_a_program(committed_cast: Cast, paid: TopUp) -> None:
     with pytest.raises(NothingToRefund):
         refunds.refund_credit(
-            organization=committed_cast.alice.organization, cents=1, reason="x", by=committed_cast.alice.actor
+            organization=committed_cast.alice.organization, cents=1, reason="x", key="1", by=committed_cast.alice.actor
         )
 
     assert _credit(committed_cast) == 2500

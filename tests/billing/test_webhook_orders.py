@@ -70,7 +70,7 @@ def story(committed_cast: Cast, twin: TwinProcess) -> list[tuple[bytes, str]]:
     twin.pay(bought.checkout_reference)
     topups.refresh(bought)
     twin.fault("drop", "/v1/refunds", times=3, method="POST")
-    refunds.refund_credit(organization=alice.organization, cents=500, reason="Asked for.", by=alice.actor)
+    refunds.refund_credit(organization=alice.organization, cents=500, reason="Asked for.", key="1", by=alice.actor)
     outbox.send_due(providers=providers.configured(), now=clock.now())
     price_list()
     use(alice.organization, tokens=(200_000_000, 0, 0), ended_at=LAST_MONTH.start)

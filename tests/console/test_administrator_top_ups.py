@@ -77,7 +77,7 @@ def test_a_card_payment_has_no_form_to_record_it(cast: Cast, ada: Client) -> Non
 def test_unused_credit_is_paid_back_and_listed(cast: Cast, ada: Client, stripe: None) -> None:
     bought_by_card(cast.alice)
 
-    answer = ada.post(PAGE, {"amount": "30.00", "reason": "They leave."}, follow=True)
+    answer = ada.post(PAGE, {"amount": "30.00", "reason": "They leave.", "key": "1"}, follow=True)
 
     page = text_of(answer)
     assert "25.00 USD are on their way back" in page
@@ -88,7 +88,11 @@ def test_unused_credit_is_paid_back_and_listed(cast: Cast, ada: Client, stripe: 
 
 @pytest.mark.parametrize(
     "sent",
-    [{"amount": "1", "reason": ""}, {"amount": "0", "reason": "So."}, {"amount": "0.001", "reason": "So."}],
+    [
+        {"amount": "1", "reason": "", "key": "1"},
+        {"amount": "0", "reason": "So.", "key": "1"},
+        {"amount": "0.001", "reason": "So.", "key": "1"},
+    ],
 )
 def test_a_refund_needs_whole_cents_and_a_reason(cast: Cast, ada: Client, stripe: None, sent: dict[str, str]) -> None:
     bought_by_card(cast.alice)
@@ -100,7 +104,7 @@ def test_a_refund_needs_whole_cents_and_a_reason(cast: Cast, ada: Client, stripe
 
 
 def test_where_nothing_can_be_paid_back_the_page_says_so(cast: Cast, ada: Client) -> None:
-    answer = ada.post(PAGE, {"amount": "1", "reason": "So."})
+    answer = ada.post(PAGE, {"amount": "1", "reason": "So.", "key": "1"})
 
     assert answer.status_code == 422
     assert "There is no unused paid credit" in text_of(answer)
@@ -145,7 +149,7 @@ def test_owners_find_none_of_this(cast: Cast, alice: Client, stripe: None) -> No
 
     answers = [
         alice.get(PAGE),
-        alice.post(PAGE, {"amount": "1", "reason": "Mine."}),
+        alice.post(PAGE, {"amount": "1", "reason": "Mine.", "key": "1"}),
         alice.post(f"{PAGE}/{top_up.pk}/received", {"reason": "Mine."}),
         alice.post(f"/admin/usage-pushes/{push.pk}/received", {"reason": "Mine."}),
     ]

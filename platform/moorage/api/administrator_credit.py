@@ -85,7 +85,7 @@ class RefundsView(AdministratorView):
         summary="Pay unused credit back",
         path=["slug"],
         body=RefundFields,
-        body_example={"amount": "12.50", "reason": "They leave, and asked for it."},
+        body_example={"amount": "12.50", "reason": "They leave, and asked for it.", "key": "refund-2026-11-1"},
         answers={
             201: Answer(description="What is being paid back.", kind=RefundsSerializer, example=examples_credit.REFUNDS)
         },
@@ -93,12 +93,13 @@ class RefundsView(AdministratorView):
     )
     def post(self, _request: Request, slug: str) -> Response:
         """Pays up to `amount` of unused paid credit back, the newest top-up first; the answer says how much that is.
-        The credit is gone at once and comes back if the payment provider cannot pay. Every call pays back anew: look
-        at the wallet before you call again."""
+        The credit is gone at once and comes back if the payment provider cannot pay. A second call with the same `key`
+        pays nothing and answers like the first."""
         made = refunds.refund_credit(
             organization=accounts.organization(slug=slug),
             cents=cents_of(self.body["amount"]),
             reason=self.body["reason"],
+            key=self.body["key"],
             by=self.actor,
         )
         document = {"amount": sum(one.cents for one in made), "refunds": made}

@@ -25,6 +25,7 @@ class RefundFields(ReasonFields):
         decimal_places=2,
         help_text="At most so much, in whole cents of USD as a decimal string, such as `12.50`.",
     )
+    key = serializers.CharField(max_length=80, help_text="Yours, for this refund: a repeated call pays back once.")
 
 
 class RefundSerializer(serializers.Serializer[Refund]):

@@ -29,11 +29,13 @@ def refund_credit(
     organization: Organization,
     cents: int,
     reason: str,
+    key: str,
     by: Actor,
     available: Mapping[str, PaymentProvider] | None = None,
 ) -> tuple[Refund, ...]:
     """Pays up to ``cents`` of unused paid credit back to where it came from, the newest top-up first; what was asked of
-    the provider. An administrator's verb. Raises ReasonMissing, InvalidTopUp, and NothingToRefund."""
+    the provider. An administrator's verb. ``key`` names the call: a second one with it pays nothing and gives back the refunds of the
+    first. Raises ReasonMissing, InvalidTopUp, and NothingToRefund."""
     said = reason.strip()
     if not said:
         raise ReasonMissing(param="reason")
@@ -44,11 +46,15 @@ def refund_credit(
     paid = TopUp.objects.select_for_update().filter(
         organization=organization, status=TopUpStatus.PAID, disputed_at=None, provider__in=able
     )
+    locked = list(paid.order_by("-paid_at", "-id"))
+    before = tuple(Refund.objects.for_organization(organization).filter(key=key))
+    if before:
+        return before
     made: list[Refund] = []
-    for top_up in paid.order_by("-paid_at", "-id"):
+    for top_up in locked:
         left = cents - sum(one.cents for one in made)
         asked = min(left, top_up.cents - refunded_cents(top_up))
-        taken = _refund(top_up, asked, said, by) if asked > 0 else None
+        taken = _refund(top_up, asked, said, key, by) if asked > 0 else None
         if taken is None and asked > 0:
             break  # the wallet has nothing more to give
         if taken is not None:
@@ -106,7 +112,7 @@ def apply(theirs: ProviderRefund, *, provider: str, now: dt.datetime) -> Refund 
     return ours
 
 
-def _refund(top_up: TopUp, cents: int, reason: str, by: Actor) -> Refund | None:
+def _refund(top_up: TopUp, cents: int, reason: str, key: str, by: Actor) -> Refund | None:
     refund_id = new_refund_id()
     taken_cents = _take(top_up, cents, refund_id, by)
     if taken_cents == 0:
@@ -120,6 +126,7 @@ def _refund(top_up: TopUp, cents: int, reason: str, by: Actor) -> Refund | None:
         cents=taken_cents,
         provider=top_up.provider,
         reason=reason[:2000],
+        key=key,
         created_by=by.label[:80],
         created_at=now,
     )

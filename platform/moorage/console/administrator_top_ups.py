@@ -14,6 +14,7 @@ from moorage.console.addresses import found
 from moorage.console.doors import actor_of, administrator
 from moorage.console.forms_review import RefundForm
 from moorage.console.templatetags.shown import curl_command
+from moorage.kernel import ids
 from moorage.kernel.errors import PlatformError
 from moorage.kernel.money import PICO_PER_CENT, Money
 
@@ -25,13 +26,14 @@ _SHOWN_MOST: Final = 200
 def top_ups(request: HttpRequest, slug: str) -> HttpResponse:
     """What was bought and what was paid back; sending the form pays unused credit back."""
     organization = _organization(slug)
-    form = RefundForm(request.POST if request.method == "POST" else None)
+    form = RefundForm(request.POST if request.method == "POST" else None, initial={"key": ids.new("ref")})
     if request.method == "POST" and form.is_valid():
         try:
             made = refunds.refund_credit(
                 organization=organization,
                 cents=form.cents(),
                 reason=form.cleaned_data["reason"],
+                key=form.cleaned_data["key"],
                 by=actor_of(request),
             )
         except PlatformError as error:

@@ -54,7 +54,9 @@ class RefundForm(ReasonForm):
         widget=_AMOUNT,
         help_text=_("Such as 12.50. Where less is unused, less is paid back."),
     )
-    field_order = ["amount", "reason"]
+    #: Made with the page: a form that is sent twice pays once.
+    key = forms.CharField(max_length=80, widget=forms.HiddenInput)
+    field_order = ["amount", "reason", "key"]
 
     def cents(self) -> int:
         """The amount."""

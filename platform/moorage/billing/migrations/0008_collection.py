@@ -144,6 +144,7 @@ class Migration(migrations.Migration):
                 ("provider", models.CharField(max_length=16)),
                 ("reference", models.CharField(blank=True, default="", max_length=120)),
                 ("reason", models.TextField()),
+                ("key", models.CharField(max_length=80)),
                 ("created_by", models.CharField(max_length=80)),
                 ("created_at", models.DateTimeField(default=moorage.kernel.clock.now)),
                 ("settled_at", models.DateTimeField(null=True)),
@@ -160,7 +161,8 @@ class Migration(migrations.Migration):
                 "db_table": "refund",
                 "indexes": [models.Index(fields=["organization", "-created_at"], name="refund_by_organization")],
                 "constraints": [
-                    models.CheckConstraint(condition=models.Q(("cents__gt", 0)), name="refund_is_of_something")
+                    models.CheckConstraint(condition=models.Q(("cents__gt", 0)), name="refund_is_of_something"),
+                    models.UniqueConstraint(fields=("organization", "key", "top_up"), name="refund_once_a_call"),
                 ],
             },
         ),

@@ -107,6 +107,8 @@ class Refund(models.Model):
     provider = models.CharField(max_length=16)
     reference = models.CharField(max_length=120, blank=True, default="")
     reason = models.TextField()
+    #: The caller's idempotency key; one call may pay several top-ups back.
+    key = models.CharField(max_length=80)
     created_by = models.CharField(max_length=80)
     created_at = models.DateTimeField(default=clock.now)
     settled_at = models.DateTimeField(null=True)
@@ -116,5 +118,8 @@ class Refund(models.Model):
 
     class Meta:
         db_table = "refund"
-        constraints = [models.CheckConstraint(condition=models.Q(cents__gt=0), name="refund_is_of_something")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(cents__gt=0), name="refund_is_of_something"),
+            models.UniqueConstraint(fields=["organization", "key", "top_up"], name="refund_once_a_call"),
+        ]
         indexes = [models.Index(fields=["organization", "-created_at"], name="refund_by_organization")]
