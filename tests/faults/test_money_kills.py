@@ -105,16 +105,26 @@ def _posted(treasury: Treasury) -> int:
 
 
 def _wait_for_the_rest(treasury: Treasury, twin: TwinProcess) -> dict[str, object]:
-    """What is not done when for two minutes nothing more was done; nothing."""
-    left = _rest(treasury, twin)
-    while left:
-        before = left
-        with contextlib.suppress(AssertionError):
-            wait_until(lambda before=before: _rest(treasury, twin) != before, seconds=120)
-        left = _rest(treasury, twin)
-        if left == before:
+    """What is not done when for two minutes nothing more was done, or after a quarter of an hour; nothing."""
+    deadline = time.monotonic() + 900
+    while left := _rest(treasury, twin):
+        moved = _moves(treasury)
+        try:
+            wait_until(lambda moved=moved: _moves(treasury) != moved, seconds=120)
+        except AssertionError:
+            return left
+        if time.monotonic() > deadline:
             return left
     return {}
+
+
+def _moves(treasury: Treasury) -> tuple[int, ...]:
+    """Grows as long as anything is being done."""
+    return treasury.rows_when_back(
+        "SELECT (SELECT count(*) FROM outbox_message WHERE sent_at IS NOT NULL),"
+        " (SELECT count(*) FROM ledger_transaction),"
+        " (SELECT count(*) FROM webhook_event WHERE applied_at IS NOT NULL)"
+    )[0]
 
 
 def _rest(treasury: Treasury, twin: TwinProcess) -> dict[str, object]:

@@ -34,8 +34,8 @@ def refund_credit(
     available: Mapping[str, PaymentProvider] | None = None,
 ) -> tuple[Refund, ...]:
     """Pays up to ``cents`` of unused paid credit back to where it came from, the newest top-up first; what was asked of
-    the provider. An administrator's verb. ``key`` names the call: a second one with it pays nothing and gives back the refunds of the
-    first. Raises ReasonMissing, InvalidTopUp, and NothingToRefund."""
+    the provider. An administrator's verb. ``key`` names the call: a second one with it pays nothing and gives back the
+    refunds of the first. Raises ReasonMissing, InvalidTopUp, and NothingToRefund."""
     said = reason.strip()
     if not said:
         raise ReasonMissing(param="reason")
