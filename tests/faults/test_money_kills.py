@@ -107,15 +107,13 @@ def _posted(treasury: Treasury) -> int:
 def _wait_for_the_rest(treasury: Treasury, twin: TwinProcess) -> dict[str, object]:
     """What is not done when for two minutes nothing more was done, or after a quarter of an hour; nothing."""
     deadline = time.monotonic() + 900
-    while left := _rest(treasury, twin):
+    while _rest(treasury, twin) and time.monotonic() < deadline:
         moved = _moves(treasury)
         try:
-            wait_until(lambda moved=moved: _moves(treasury) != moved, seconds=120)
+            wait_until(lambda moved=moved: _moves(treasury) != moved or not _rest(treasury, twin), seconds=120)
         except AssertionError:
-            return left
-        if time.monotonic() > deadline:
-            return left
-    return {}
+            break
+    return _rest(treasury, twin)
 
 
 def _moves(treasury: Treasury) -> tuple[int, ...]:
