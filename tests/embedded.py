@@ -49,6 +49,8 @@ def _start_broker() -> str:
 os.environ["MOORAGE_HOME"] = str(HOME)
 os.environ["MOORAGE_SECRET_KEY"] = "a key of the tests alone, used for nothing else"
 os.environ["MOORAGE_RUNTIME"] = "memory"
+# The tests do the provisioning worker's work in their own process.
+os.environ["MOORAGE_HOLDS_RUNTIME"] = "1"
 os.environ.pop("MOORAGE_INSTANCE", None)
 if not os.environ.get("DATABASE_URL"):
     os.environ["DATABASE_URL"] = _start_database()

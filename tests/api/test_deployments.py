@@ -289,6 +289,16 @@ def test_a_replicas_log_is_text_and_on_request_json(alice: Caller) -> None:
     error_of(alice("GET", "deployments/demo/replicas/rep_none/logs"), 404)
 
 
+def test_every_scaling_says_why(alice: Caller, charlie: Caller) -> None:
+    alice.put("demo")
+
+    (decision,) = alice.get("deployments/demo/scale-decisions")["data"]
+
+    assert (decision["model_key"], decision["from"], decision["to"]) == ("llm", 0, 1)
+    assert decision["why"].startswith("Applied") and decision["signals"] == {}
+    error_of(charlie("GET", "deployments/demo/scale-decisions"), 404)
+
+
 def test_the_timeline_names_the_key_that_acted(alice: Caller) -> None:
     alice.put("demo")
 

@@ -53,6 +53,16 @@ def test_a_months_usage_is_summed_by_what_is_asked_for(alice: Caller, used: list
     assert (by_day["period_start"], by_day["period_end"]) == ("2026-10-01T00:00:00Z", "2026-11-01T00:00:00Z")
 
 
+def test_replica_time_is_told_by_state(alice: Caller, cast: Cast) -> None:
+    for state, seconds in (("pull", 5), ("load", 3), ("frozen", 100), ("idle", 40), ("busy", 20), ("", 7)):
+        measured.run(cast.alice.organization, seconds=seconds, state=state)
+
+    total = alice.get("usage?period=2026-10")["total"]
+
+    assert total["replica_states"] == {"pull": 5, "load": 3, "frozen": 100, "idle": 40, "busy": 20}
+    assert total["replica_seconds"] == 67
+
+
 def test_usage_by_key_carries_the_keys_name(alice: Caller, cast: Cast) -> None:
     key_id = alice.get("whoami")["key"]["id"]
     event = measured.request(cast.alice.organization.id, tokens=(1, 0, 1))

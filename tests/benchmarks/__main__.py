@@ -1,5 +1,8 @@
 """`./manage.py bench gateway`: one gateway worker on one core, with everything on, against floors, aims and peers.
 `./manage.py bench rating`: how fast usage becomes money.
+`./manage.py bench autoscale`: the autoscaler beside a reference policy on the same seeded traces.
+`./manage.py bench pool`: where replicas go, beside first-fit-decreasing; how long a decision takes.
+`./manage.py bench coldstart`: how long a model that sleeps takes to its first token.
 """
 
 import argparse
@@ -22,6 +25,7 @@ from tests.benchmarks import (
     ingestion,
     machine,
     peers,
+    pool,
     rating,
     soak,
     stage,
@@ -29,7 +33,9 @@ from tests.benchmarks import (
     unary,
     where,
 )
+from tests.benchmarks.autoscale import table as autoscale
 from tests.benchmarks.bench import Bench
+from tests.benchmarks.coldstart import measure as coldstart
 from tests.benchmarks.figures import Row
 from tests.benchmarks.programs import BenchFailed
 from tests.benchmarks.series import QUICK, Effort, say
@@ -58,7 +64,13 @@ def parser() -> argparse.ArgumentParser:
         epilog="The headline is processor time for each request and frame: it survives a busy neighbour. Requests a "
         "second are compared within a round alone. The method is in tests/benchmarks/README.md.",
     )
-    made.add_argument("subject", nargs="?", choices=("gateway", "rating"), default="gateway", help="what is measured")
+    made.add_argument(
+        "subject",
+        nargs="?",
+        choices=("gateway", "rating", "coldstart", "autoscale", "pool"),
+        default="gateway",
+        help="what is measured",
+    )
     made.add_argument(
         "--only",
         type=_scenarios,
@@ -67,6 +79,7 @@ def parser() -> argparse.ArgumentParser:
         help=f"some of {', '.join((*SCENARIOS, _WHERE, _SOAK))}, with commas between",
     )
     made.add_argument("--quick", action="store_true", help="one round of one second each, no waiting for quiet")
+    made.add_argument("--rounds", type=int, metavar="N", help="of coldstart")
     made.add_argument("--peers", action="store_true", help="first fetch the other gateways into places of their own")
     made.add_argument(
         "--soak", type=int, metavar="REQUESTS", help="also send so many requests and print the slope of memory"
@@ -86,6 +99,12 @@ def main(arguments: list[str]) -> int:
     asked = parser().parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what was started is ended on the way out
     folder = Path(os.environ.get("MOORAGE_HOME") or ".moorage").absolute() / "bench"
+    if asked.subject == "coldstart":
+        return wake(folder, is_quick=asked.quick, rounds=asked.rounds)
+    if asked.subject == "pool":
+        return pool.main(is_quick=asked.quick)
+    if asked.subject == "autoscale":
+        return autoscale.main(is_quick=asked.quick)
     if asked.subject == "rating":
         return rate(folder, is_quick=asked.quick)
     try:
@@ -124,6 +143,26 @@ def rate(folder: Path, *, is_quick: bool) -> int:
         return 130
     print(f"\n{figures.render(rows)}\n")
     file = keep(folder / "results", began, about=about, rows=rows, words={"rating": words}, subject="rating")
+    print(f"Kept in {file}")
+    return 0
+
+
+def wake(folder: Path, *, is_quick: bool, rounds: int | None) -> int:
+    """Measure how long a model that sleeps takes to its first token, print the table, keep it as JSON."""
+    began = dt.datetime.now(dt.UTC)
+    about = [f"{processor()}, Linux {platform.release()}, Python {platform.python_version()}"]
+    print("\n".join(about), flush=True)
+    try:
+        rows, words = coldstart.measure(is_quick=is_quick, rounds=rounds)
+    except BenchFailed as error:
+        say(str(error))
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(f"\n{figures.render(rows)}\n")
+    for title, lines in words.items():
+        print(f"{title}:\n  " + "\n  ".join(lines) + "\n")
+    file = keep(folder / "results", began, about=about, rows=rows, words=words, subject="coldstart")
     print(f"Kept in {file}")
     return 0
 

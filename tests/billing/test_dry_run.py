@@ -14,7 +14,9 @@ from moorage.billing import candidates, dry_run, rater
 from moorage.billing.errors import CandidateInvalid
 from moorage.billing.models import Meter, RatedUsage
 from moorage.billing.tiers import Tier
+from moorage.kernel.money import PICO
 from moorage.metering import usage_table
+from tests.billing.bills import closed, minimum
 from tests.billing.measured import NOON, OCTOBER, price_list, request, run, use
 from tests.billing.price_rows import TOKENS, graduations, put
 from tests.cast import Cast
@@ -36,6 +38,25 @@ def test_the_difference_is_shown_by_organization_the_greatest_first(cast: Cast) 
         ("harbour", 600_000_000_000, 750_000_000_000),
     ]
     assert found.difference_pico == 600_000_000_000
+
+
+def test_what_is_missing_to_a_minimum_is_in_both_amounts(cast: Cast) -> None:
+    price_list()
+    minimum(cast.charlie, PICO)
+    minimum(cast.alice, PICO)
+    use(cast.alice.organization, tokens=(0, 0, 1_000_000))
+    rater.rate_all()
+
+    found = dry_run.run(period=OCTOBER, text=f"{HEAD}\noutput_tokens,*,2.40\n")
+
+    assert [
+        (one.organization.slug, one.rated_pico, one.candidate_pico, one.minimum_pico) for one in found.differences
+    ] == [
+        ("harbour", PICO, 2_400_000_000_000, PICO),
+        ("island", PICO, PICO, PICO),
+    ]
+    invoice = closed(cast.alice)
+    assert invoice.statement.total_pico == found.differences[0].rated_pico
 
 
 def test_nothing_is_written(cast: Cast) -> None:

@@ -14,11 +14,13 @@ from moorage.accounts.models import AuditEntry
 from moorage.billing import closing, prices, pricing, rater
 from moorage.billing import price_list as price_list_of
 from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast
-from moorage.billing.models import Meter, Price, RatedUsage, UnitCost
+from moorage.billing.models import Meter, Price, RatedUsage, UnitCost, UnratedUsage
 from moorage.billing.prices import PriceBook, PriceRow
+from moorage.billing.reconciliation import settled
+from moorage.billing.reconciliation.findings import Window
 from moorage.billing.tiers import Tier
 from moorage.gateway.price_list import PriceList
-from moorage.kernel import patterns
+from moorage.kernel import clock, patterns
 from moorage.kernel.clock import Period
 from moorage.wire.records import PriceGrant
 from tests.billing.measured import CLOSING, NOON, NOVEMBER, OCTOBER, everything_shipped, price_list, run, use
@@ -282,6 +284,24 @@ def test_replica_time_is_priced_by_state_and_device_class_where_they_are_known(
     rater.rate_all()
 
     assert RatedUsage.objects.get().pico_per_unit == pico
+
+
+@pytest.mark.parametrize(
+    ("state", "pico"), [("pull", None), ("load", None), ("frozen", 5), ("idle", 1), ("busy", 1), ("", 1)]
+)
+def test_seconds_in_which_nothing_can_answer_are_free_unless_a_price_names_them(
+    cast: Cast, state: str, pico: int | None
+) -> None:
+    _set(cast, 1, valid_from=NOON, meter=Meter.REPLICA_SECONDS)
+    _set(cast, 5, valid_from=NOON, meter=Meter.REPLICA_SECONDS, state="frozen")
+    run(cast.alice.organization, seconds=10, ended_at=NOON, state=state)
+
+    rater.rate_all()
+
+    assert list(RatedUsage.objects.values_list("pico_per_unit", flat=True)) == ([] if pico is None else [pico])
+    assert not UnratedUsage.objects.exists()
+    now = clock.now() + dt.timedelta(minutes=1)
+    assert not settled.settled(Window(since=now - DAY, until=now, now=now)).findings
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,16 @@ def test_the_dearest_rate_is_an_upper_bound(graduated: tuple[Tier, ...], quantit
     assert tiers.amount(graduated, quantity) <= quantity * tiers.dearest(graduated)
 
 
+@given(graduated=graduations, used=st.integers(0, 10_000), quantity=st.integers(0, 10_000))
+def test_a_hold_at_the_dearest_rate_is_never_too_little_and_never_more_than_its_bound_too_much(
+    graduated: tuple[Tier, ...], used: int, quantity: int
+) -> None:
+    cost = sum(piece.quantity * piece.pico for piece in tiers.split(graduated, used=used, quantity=quantity))
+    held = quantity * tiers.dearest(graduated)
+
+    assert 0 <= held - cost <= tiers.held_too_much(graduated, quantity)
+
+
 @pytest.mark.parametrize(
     "found",
     [

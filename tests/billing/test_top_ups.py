@@ -7,9 +7,17 @@ import pytest
 from django.db import transaction
 
 from moorage.billing import customers, ledger, outbox, refunds, topup_state, topups, wallets, webhooks
-from moorage.billing.errors import InvalidTopUp, NoSavedMethod, NothingToRefund, ReasonMissing, TopUpNotFound
+from moorage.billing.errors import (
+    InvalidTopUp,
+    NoSavedMethod,
+    NothingToRefund,
+    ReasonMissing,
+    TopUpChanged,
+    TopUpNotFound,
+)
 from moorage.billing.ledger import Account
 from moorage.billing.models import (
+    BankTransfer,
     Collection,
     Grant,
     OutboxMessage,
@@ -381,20 +389,16 @@ def test_a_refund_that_fails_gives_the_credit_back_once(committed_cast: Cast, sh
     assert Refund.objects.get().status == RefundStatus.FAILED
 
 
-def test_a_refund_that_somebody_made_at_the_provider_is_said_aloud(committed_cast: Cast, shop: Shop) -> None:
-    top_up = _bought(committed_cast, shop)
-    theirs = ProviderRefund(
-        reference="re_1",
-        status=ProviderRefundStatus.SUCCEEDED,
-        currency="USD",
-        cents=10,
-        payment_reference=top_up.payment_reference,
-        refund_id="",
-        created_at=clock.now(),
-    )
+def test_a_transfer_of_another_amount_is_a_sentence_and_no_credit(committed_cast: Cast) -> None:
+    top_up = _started(committed_cast)
+    BankTransfer.objects.filter(subject_id=top_up.id).update(total_cents=2400)
 
-    with pytest.raises(StateMismatch, match="did not ask"):
-        refunds.apply(theirs, provider="transfer", now=clock.now())
+    with pytest.raises(TopUpChanged, match="not what was asked for"):
+        topups.record_transfer(top_up=top_up, by=committed_cast.alice.actor, reason="Line 7.")
+
+    assert _credit(committed_cast) == 0
+    assert TopUpChanged.status_code == 409
+    assert BankTransfer.objects.get().paid_at is None
 
 
 def test_top_ups_by_transfer_are_not_paid_back_by_a_program(committed_cast: Cast, paid: TopUp) -> None:

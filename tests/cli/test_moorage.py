@@ -47,6 +47,7 @@ def test_apply_deploys_a_file_and_the_other_verbs_see_it(
         ("list",): "revision 1",
         ("status", "demo"): "catalog/harbour:q8_0",
         ("env", "demo"): "LLM_URL=",
+        ("scale", "demo"): "llm  0 -> 1  Applied",
         ("usage",): "{",
         ("keys",): "inference",
         ("pause", "demo"): "pause",

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from moorage import compose
 from moorage.compose.flag_rules import LLAMACPP, VLLM
 from moorage.compose.model_extension import ENVIRONMENT
+from moorage.compose.spec import DAYS, ScheduleSpec
 from tests.compose.reading import spec_of
 
 FULL = """
@@ -112,6 +113,18 @@ def flags(draw, table):
 
 
 @st.composite
+def schedules(draw, most):
+    begin, end = draw(st.lists(st.integers(0, 24 * 60 - 1), min_size=2, max_size=2, unique=True))
+    return ScheduleSpec(
+        days=tuple(day for day in DAYS if draw(st.booleans())) or DAYS,
+        from_minute=begin,
+        to_minute=end,
+        timezone=draw(st.sampled_from(["UTC", "Europe/Berlin", "America/St_Johns"])),
+        min=draw(st.integers(1, most)),
+    )
+
+
+@st.composite
 def specs(draw):
     keys = draw(st.lists(KEYS, min_size=1, max_size=3, unique=True))
     models = []
@@ -141,7 +154,13 @@ def specs(draw):
                 gpus="all" if driver == "vllm" else draw(st.none() | st.just("all") | st.integers(0, 16)),
                 health=health if health != compose.HealthSpec() else None,
                 scale=compose.ScaleSpec(
-                    min=least, max=draw(st.integers(max(1, least), 64)), idle_seconds=draw(seconds)
+                    min=least,
+                    max=draw(st.integers(max(1, least), 64)),
+                    idle_seconds=draw(seconds),
+                    warm=draw(st.integers(0, max(1, least))),
+                    target=draw(st.none() | st.integers(1, 4096)),
+                    down_delay_seconds=draw(st.integers(0, 3600)),
+                    schedule=tuple(draw(st.lists(schedules(max(1, least)), max_size=2))),
                 ),
                 environment=tuple(sorted(environment.items())),
                 labels=tuple(sorted(labels.items())),

@@ -140,6 +140,38 @@ def test_a_paused_container_is_frozen_until_it_is_resumed(harness: Harness) -> N
     assert status(harness, spec.name) == "running"
 
 
+def test_a_container_freezes_and_goes_on_again_and_again_and_every_worker_sees_which(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+
+    one, other = harness.runtime, harness.again()
+
+    seen = []
+    for verb in (one.pause, other.unpause, one.pause, one.unpause, other.pause, other.unpause):
+        verb(spec.name)
+        seen.append(status(harness, spec.name))
+
+    assert seen == ["paused", "running"] * 3
+
+
+def test_a_container_that_was_frozen_and_goes_on_can_be_stopped_and_removed(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.runtime.pause(spec.name)
+    harness.runtime.unpause(spec.name)
+
+    harness.runtime.stop(spec.name, grace_seconds=1)
+    stopped = status(harness, spec.name)
+    harness.runtime.start(spec.name)
+    started = status(harness, spec.name)
+    harness.runtime.pause(spec.name)
+    harness.runtime.unpause(spec.name)
+    harness.runtime.remove(spec.name, grace_seconds=1)
+
+    assert (stopped, started) == ("exited", "running")
+    assert harness.runtime.inspect(spec.name) is None
+
+
 def test_a_paused_container_can_be_removed(harness: Harness) -> None:
     spec = harness.spec()
     harness.runtime.ensure(spec)
@@ -150,11 +182,79 @@ def test_a_paused_container_can_be_removed(harness: Harness) -> None:
     assert harness.runtime.inspect(spec.name) is None
 
 
+def test_a_stopped_container_is_kept_and_starts_again_as_it_was(harness: Harness) -> None:
+    spec = harness.spec()
+    first = harness.runtime.ensure(spec)
+
+    harness.runtime.stop(spec.name, grace_seconds=0)
+    harness.again().stop(spec.name, grace_seconds=0)
+    stopped = harness.runtime.inspect(spec.name)
+    again = harness.again().start(spec.name)
+
+    assert stopped is not None and stopped.status == "exited"
+    assert (again.status, again.spec_hash) == ("running", first.spec_hash)
+    assert again.started_at is not None and first.started_at is not None and again.started_at > first.started_at
+    assert again.exit_code is None
+    assert harness.runtime.ensure(spec).started_at == again.started_at
+
+
+def test_a_socket_of_the_last_start_is_gone_before_the_next_one(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.runtime.stop(spec.name, grace_seconds=0)
+    (spec.socket_dir / sockets.SOCKET_NAME).write_text("left behind")
+
+    harness.runtime.start(spec.name)
+
+    assert not (spec.socket_dir / sockets.SOCKET_NAME).exists()
+
+
+def test_a_paused_container_can_be_stopped_and_started_again(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.runtime.pause(spec.name)
+
+    harness.runtime.stop(spec.name, grace_seconds=1)
+    stopped = status(harness, spec.name)
+    harness.runtime.start(spec.name)
+
+    assert (stopped, status(harness, spec.name)) == ("exited", "running")
+
+
+def test_starting_what_runs_changes_nothing_and_what_is_paused_goes_on(harness: Harness) -> None:
+    spec = harness.spec()
+    first = harness.runtime.ensure(spec)
+
+    running = harness.runtime.start(spec.name)
+    harness.runtime.pause(spec.name)
+    harness.runtime.start(spec.name)
+
+    assert running.started_at == first.started_at
+    assert status(harness, spec.name) == "running"
+
+
+def test_a_stopped_container_can_be_removed(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.runtime.stop(spec.name, grace_seconds=0)
+
+    harness.runtime.remove(spec.name)
+
+    assert harness.runtime.inspect(spec.name) is None
+    assert not spec.socket_dir.exists()
+
+
 def test_what_is_not_there_is_missing_and_not_unreachable(harness: Harness) -> None:
     name = harness.spec().name
 
     assert harness.runtime.inspect(name) is None
-    for verb in (harness.runtime.logs, harness.runtime.pause, harness.runtime.unpause):
+    for verb in (
+        harness.runtime.logs,
+        harness.runtime.pause,
+        harness.runtime.unpause,
+        harness.runtime.stop,
+        harness.runtime.start,
+    ):
         with pytest.raises(ContainerMissing):
             verb(name)
 
@@ -173,6 +273,8 @@ def test_a_runtime_that_does_not_answer_is_never_taken_for_an_empty_one(harness:
         lambda: gone.logs(spec.name),
         lambda: gone.pause(spec.name),
         lambda: gone.unpause(spec.name),
+        lambda: gone.stop(spec.name),
+        lambda: gone.start(spec.name),
     ):
         with pytest.raises(RuntimeUnreachable):
             ask()
@@ -272,3 +374,67 @@ def _text(file: Path) -> str:
         return file.read_text(errors="replace")
     except OSError:
         return ""
+
+
+@pytest.mark.parametrize("harness", REAL, indirect=True)
+def test_lines_are_followed_as_they_come_with_stream_and_time_until_the_end(harness: Harness) -> None:
+    spec = harness.spec(script='echo one; echo two >&2; while [ ! -s "$0/end" ]; do sleep 0.05; done; echo three')
+    harness.runtime.ensure(spec)
+    lines = (line for line in harness.runtime.follow_logs(spec.name) if line is not None)
+
+    begun = [next(lines), next(lines)]
+    harness.end(spec, 0)
+    rest = list(lines)
+
+    assert {(line.stream, line.text) for line in begun} == {("stdout", "one"), ("stderr", "two")}
+    assert [line.text for line in rest] == ["three"]
+    assert all(abs(dt.datetime.now(tz=dt.UTC) - line.at) < dt.timedelta(minutes=1) for line in [*begun, *rest])
+    assert [line.text for line in harness.again().follow_logs(spec.name, since=rest[0].at) if line] == ["three"]
+
+
+@pytest.mark.parametrize("harness", REAL, indirect=True)
+def test_whoever_follows_a_silent_runner_can_leave(harness: Harness) -> None:
+    spec = harness.spec(script='while [ ! -s "$0/end" ]; do sleep 0.05; done')
+    harness.runtime.ensure(spec)
+
+    assert next(harness.runtime.follow_logs(spec.name)) is None
+
+
+@pytest.mark.parametrize("harness", REAL, indirect=True)
+def test_a_very_long_line_and_one_without_an_end_are_lines(harness: Harness) -> None:
+    script = "head -c 100000 /dev/zero | tr '\\0' x; echo; printf last; exit 0"
+    spec = harness.spec(script=script)
+    harness.runtime.ensure(spec)
+
+    lines = [line.text for line in harness.runtime.follow_logs(spec.name) if line is not None]
+
+    assert lines[0].startswith("x" * 16_000) and set(lines[0]) == {"x"}
+    assert lines[-1] == "last"
+
+
+@pytest.mark.parametrize("harness", REAL, indirect=True)
+def test_what_a_running_container_takes_can_be_asked(harness: Harness) -> None:
+    spec = harness.spec(script="x=$(head -c 20000000 /dev/zero | tr '\\0' x); echo ready; while :; do sleep 0.1; done")
+    harness.runtime.ensure(spec)
+    wait_until(lambda: "ready" in harness.runtime.logs(spec.name))
+
+    taken = harness.runtime.usage(spec.name)
+
+    assert taken.peak_memory_bytes is None or taken.peak_memory_bytes > 10_000_000
+    assert taken.memory_bytes and taken.memory_bytes > 1_000_000
+    assert taken.cpu_seconds and taken.cpu_seconds > 0
+
+
+def test_one_that_has_ended_takes_nothing_and_one_that_is_not_there_cannot_be_asked(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.end(spec, 0)
+    wait_until(lambda: status(harness, spec.name) == "exited")
+
+    assert harness.runtime.usage(spec.name) == fleet.Usage()
+    assert harness.runtime.clear_leftovers(older_than_seconds=0) == ()
+    missing = harness.spec().name
+    with pytest.raises(ContainerMissing):
+        harness.runtime.usage(missing)
+    with pytest.raises(ContainerMissing):
+        harness.runtime.follow_logs(missing)

@@ -36,7 +36,13 @@ def test_seconds_name_the_devices_that_are_held(cast: Cast, names: list[str], wr
     )
     for number, name in enumerate(names):
         Device.objects.create(
-            node=node, kind="gpu", vendor_id=f"GPU-{number}", name=name, memory_bytes=1, reservation=held
+            node=node,
+            kind="gpu",
+            vendor_id=f"GPU-{number}",
+            name=name,
+            memory_bytes=1,
+            reservation=held,
+            organization_id=held.organization_id,
         )
 
     replica_time.record_all(now=now)

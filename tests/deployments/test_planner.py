@@ -1,5 +1,6 @@
 """The planner, as tables: what is there, what is wanted, which steps are missing."""
 
+import dataclasses
 import datetime as dt
 
 import pytest
@@ -36,6 +37,7 @@ def replica(
     container: ContainerState = "running",
     in_flight: int = 0,
     is_refused_room: bool = False,
+    is_room_held: bool = False,
     is_driven: bool = False,
     is_oom_killed: bool = False,
 ) -> ObservedReplica:
@@ -49,6 +51,7 @@ def replica(
         container=container,
         in_flight=in_flight,
         is_refused_room=is_refused_room,
+        is_room_held=is_room_held,
         is_driven=is_driven,
         is_oom_killed=is_oom_killed,
     )
@@ -129,9 +132,16 @@ def test_an_old_replica_that_serves_nobody_goes_at_once() -> None:
 
 def test_without_room_for_both_one_old_replica_makes_way() -> None:
     old = replica("old", revision="old")
+    refused = replica("new", R.PENDING, is_refused_room=True, is_room_held=True, is_driven=True)
+
+    assert steps(1, old, refused) == (Drain("old", Reason.MAKES_WAY),)
+
+
+def test_an_old_replica_makes_no_way_for_one_that_would_find_no_room_either_way() -> None:
+    old = replica("old", revision="old")
     refused = replica("new", R.PENDING, is_refused_room=True, is_driven=True)
 
-    assert steps(1, old, refused) == (Drain("old", Reason.NEW_REVISION),)
+    assert steps(1, old, refused) == ()
 
 
 def test_a_model_that_is_not_wanted_any_more_is_retired() -> None:
@@ -156,3 +166,19 @@ def test_a_failing_model_is_tried_again_later_and_later(count: int, seconds: int
 
 def test_a_permanent_failure_is_not_tried_again() -> None:
     assert steps(1, failures=Failures(count=1, last_at=LONG_AGO, is_permanent=True)) == ()
+
+
+def test_a_replica_on_a_drained_node_serves_until_another_one_is_ready_elsewhere() -> None:
+    there = dataclasses.replace(replica("there"), node_is_draining=True)
+    coming, ready = replica("elsewhere", R.STARTING), replica("elsewhere")
+
+    assert set(steps(1, there)) == {Create("llm", "new")}
+    assert set(steps(1, there, coming)) == {Drive("elsewhere")}
+    assert set(steps(1, there, ready)) == {Drain("there", Reason.NODE_DRAINED)}
+
+
+@pytest.mark.parametrize("status", [R.FROZEN, R.STOPPED])
+def test_a_replica_that_sleeps_on_a_drained_node_leaves(status: R) -> None:
+    asleep = dataclasses.replace(replica("there", status), node_is_draining=True)
+
+    assert set(steps(0, asleep)) == {Stop("there", Reason.NODE_DRAINED)}

@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from moorage.deployments.models import ReplicaStatus as R
-from moorage.deployments.progress import Progress, of_replica
+from moorage.deployments.progress import File, Progress, PullMeter, of_replica
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 START = dt.timedelta(seconds=30)
@@ -43,3 +43,34 @@ def test_progress_after_ten_seconds_of_a_stage(
     )
 
     assert progress == expected
+
+
+def test_a_pull_has_a_speed_and_an_end_over_its_files() -> None:
+    meter = PullMeter([File(name="a", size_bytes=1000), File(name="b", size_bytes=9000)], now=0.0)
+
+    first = meter.saw(500, now=1.0)
+    last = meter.saw(4000, now=2.0)
+
+    assert (first.bytes_per_second, first.seconds_left, first.file, first.files_done) == (500, 19, "a", 0)
+    assert (last.bytes_per_second, last.seconds_left, last.file, last.files_done) == (2000, 3, "b", 1)
+
+
+def test_what_was_on_the_node_already_says_nothing_of_the_speed() -> None:
+    files = [File(name="a", size_bytes=5000, here_bytes=5000), File(name="b", size_bytes=5000, here_bytes=2000)]
+    meter = PullMeter(files, now=0.0)
+
+    begun = meter.saw(5000, now=1.0)
+    after = meter.saw(8000, now=2.0)
+
+    assert (begun.bytes_per_second, begun.seconds_left, begun.here_bytes) == (None, None, 7000)
+    assert (after.bytes_per_second, after.seconds_left) == (500, 4)
+
+
+def test_the_speed_is_that_of_the_last_seconds() -> None:
+    meter = PullMeter([File(name="a", size_bytes=1_000_000)], now=0.0)
+    for second in range(1, 31):
+        meter.saw(second * 100, now=float(second))
+
+    faster = [meter.saw(3000 + step * 1000, now=30.0 + step) for step in range(1, 13)]
+
+    assert faster[-1].bytes_per_second == 1000

@@ -117,11 +117,12 @@ def test_a_new_revision_takes_over_before_the_old_one_goes(committed_cast: Cast,
 
 
 def test_idle_goes_to_zero_and_a_wake_brings_it_back(committed_cast: Cast, harbour: Harbour) -> None:
-    deployment = apply(committed_cast, COMPOSE + "x-moorage: {}\n")
+    never = "x-moorage: {scale: {sleep: {frozen: never, stopped: never}}}"
+    deployment = apply(committed_cast, COMPOSE.replace("context_size: 256\n", f"context_size: 256\n    {never}\n"))
     harbour.until(deployment, is_ready)
     long_ago = clock.now() - dt.timedelta(hours=1)
     Scale.objects.update(active_at=long_ago)
-    Replica.objects.update(ready_at=long_ago)
+    Replica.objects.update(ready_at=long_ago, status_changed_at=long_ago)
 
     harbour.until(deployment, lambda one: one.status == D.IDLE and not harbour.runtime.list())
 

@@ -7,7 +7,7 @@ from moorage.accounts.actor import Actor
 from moorage.accounts.errors import OrganizationSuspended
 from moorage.accounts.models import Standing
 from moorage.compose import SpecInvalid
-from moorage.deployments import queries, services
+from moorage.deployments import preview, queries, services
 from moorage.deployments.draft import draft
 from moorage.deployments.errors import BeingDeleted, DeploymentNotFound, RevisionNotFound, ServedNameTaken
 from moorage.deployments.models import Deployment
@@ -50,7 +50,7 @@ def test_a_served_name_belongs_to_one_deployment_also_in_a_plan(cast: Cast) -> N
 
     prepared = draft(organization=cast.alice.organization, name="another", compose_text=text, variables={})
     with pytest.raises(ServedNameTaken):
-        queries.preview(organization=cast.alice.organization, draft=prepared)
+        preview.preview(organization=cast.alice.organization, draft=prepared)
     services.apply(organization=cast.charlie.organization, name="demo", compose_text=text, by=cast.charlie.actor)
 
 

@@ -44,13 +44,20 @@ class Part:
 class Harbour:
     """PostgreSQL, Valkey, two engines, two gateways and a shipper below ``root``; a thread brings back what died."""
 
+    #: What a killed PostgreSQL has committed is there without an fsync: only a machine's crash needs one.
+    is_durable = True
+
     def __init__(self, root: Path, *, gateways: int = 2, engines: int = 2, **settings: str) -> None:
         self.root = root
         self.journal_dir = root / "journal"
         self.journal_dir.mkdir()
         logins = {role: f"of the faults' {role}" for role in ("owner", "app", "gateway", "shipper")}
         self._postgres = Postgres(
-            directory=root / "postgres", socket=root / "s", password="of the faults' tests", logins=logins
+            directory=root / "postgres",
+            socket=root / "s",
+            password="of the faults' tests",
+            logins=logins,
+            is_durable=self.is_durable,
         )
         self._valkey = Valkey(directory=root, port=_free_port(), password="of-the-faults-tests")
         self.ports = [_free_port() for _ in range(gateways)]
@@ -75,11 +82,14 @@ class Harbour:
         }
         self._add_parts(engines)
 
-    def _add_parts(self, engines: int) -> None:
+    def _add_stores(self) -> None:
         self._postgres.prepare()
         self._valkey.prepare()
         for program in (self._postgres.program(), self._valkey.program()):
             self._add(program.name, *program.argv, environment=program.environment or {}, user=program.user)
+
+    def _add_parts(self, engines: int) -> None:
+        self._add_stores()
         for number in range(engines):
             arguments = (str(self.engine_socket(number)), str(self.engine_journal(number)))
             self._add(f"engine-{number}", sys.executable, "-m", "tests.faults.engine", *arguments)
@@ -111,12 +121,16 @@ class Harbour:
         wait_until(self._postgres.answers, seconds=60, what="PostgreSQL")
         self._postgres.ensure_database()
         self.python("-m", "django", "migrate", "--verbosity", "0", DATABASE_URL=self._postgres.url_for("owner"))
-        routes = [str(self.engine_socket(number)) for number in range(len(self.sent_files()))]
-        seeded: dict[str, Any] = json.loads(self.python("-m", "tests.faults.control", "seed", *routes))
+        seeded = self._seed()
         for part in self.parts.values():
-            if not part.is_running:
+            if not part.is_running and not part.down_until:
                 self._start(part)
         self._keeper.start()
+        return seeded
+
+    def _seed(self) -> dict[str, Any]:
+        routes = [str(self.engine_socket(number)) for number in range(len(self.sent_files()))]
+        seeded: dict[str, Any] = json.loads(self.python("-m", "tests.faults.control", "seed", *routes))
         return seeded
 
     def sent_files(self) -> list[Path]:
@@ -211,7 +225,8 @@ class Harbour:
             return connection.execute(query).fetchall()  # type: ignore[arg-type]
 
     def log(self, name: str) -> str:
-        return (self.root / f"{name}.log").read_text(errors="replace")
+        path = self.root / f"{name}.log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def sent(self) -> dict[str, tuple[int, str]]:
         """What the engines have made of each request, and the call's name, by the request's id."""

@@ -107,7 +107,7 @@ def judge_payments(treasury: Treasury, twin: TwinProcess) -> list[str]:
             paid[top_up_id] += session["amount_total"]
     complaints += _differences("top-ups paid", paid, {one: cents for one, (_, cents, _) in top_ups.items()})
     granted = _by_id(
-        treasury, "SELECT organization_id, sum(amount_pico) FROM credit_grant WHERE kind = 'paid' GROUP BY 1"
+        treasury, "SELECT organization_id, sum(amount_pico) FROM credit_grant WHERE source LIKE 'top_up:%' GROUP BY 1"
     )
     bought: Counter[str] = Counter()
     for _, cents, organization_id in top_ups.values():
@@ -117,10 +117,48 @@ def judge_payments(treasury: Treasury, twin: TwinProcess) -> list[str]:
         "SELECT coalesce(sum(e.amount_pico), 0) FROM ledger_entry e JOIN ledger_account a ON a.id = e.account_id"
         " WHERE a.kind = 'stripe_clearing'"
     )[0]
-    collected = sum(one["amount_paid"] for one in twin.all("invoice")) + sum(paid.values())
+    # Of what was refunded there and used before, a person has still to say what follows.
+    (uncovered,) = treasury.rows("SELECT coalesce(sum(uncovered_cents), 0) FROM refund")[0]
+    collected = sum(one["amount_paid"] for one in twin.all("invoice")) + sum(paid.values()) + int(uncovered)
+    collected -= sum(one["amount"] for one in twin.all("refund"))
+    collected -= sum(one["amount"] for one in twin.all("dispute") if one["status"] == "lost")
     if int(cleared) != collected * PICO_PER_CENT:
-        complaints.append(f"the twin has collected {collected} cents, the ledger {int(cleared)} pico")
+        complaints.append(f"the twin has {collected} cents for us, the ledger {int(cleared)} pico")
     return complaints
+
+
+def judge_given_back(treasury: Treasury, twin: TwinProcess) -> list[str]:
+    """Each refund at the twin is one row of ours with its amount, whoever made it; each dispute is decided here as
+    there; what a refund took of the credit is what the ledger took."""
+    complaints = []
+    theirs = {one["id"]: one["amount"] for one in twin.all("refund")}
+    ours = treasury.rows("SELECT reference, cents FROM refund ORDER BY id")
+    if sorted(theirs.items()) != sorted(ours):
+        complaints.append(f"refunds at the twin are {sorted(theirs.items())}, here {sorted(ours)}")
+    decided = {one["id"]: one["status"] for one in twin.all("dispute")}
+    known = dict(treasury.rows("SELECT id, status FROM dispute"))
+    if decided != known:
+        complaints.append(f"disputes at the twin are {decided}, here {known}")
+    for row in treasury.rows(
+        "SELECT r.id, r.cents - r.uncovered_cents, coalesce((SELECT taken_pico FROM credit_taking t"
+        " WHERE t.idempotency_key = 'revoke:refund:' || r.id), 0) FROM refund r"
+    ):
+        if row[1] * PICO_PER_CENT != int(row[2]):
+            complaints.append(f"refund {row[0]} took {row[2]} pico for {row[1]} cents")
+    return complaints
+
+
+def judge_meter(treasury: Treasury, twin: TwinProcess) -> list[str]:
+    """The twin's meter has each push once, and they come to what was rated, rounded down by the month."""
+    summed: Counter[str] = Counter()
+    for one in twin.all("billing.meter_event"):
+        summed[one["payload"]["stripe_customer_id"]] += int(one["payload"]["value"])
+    rated = treasury.rows(
+        "SELECT c.reference, sum(r.v) FROM"
+        " (SELECT organization_id, div(sum(amount_pico), 1000000) AS v FROM rated_usage"
+        "   GROUP BY organization_id, period_start) r JOIN provider_customer c USING (organization_id) GROUP BY 1"
+    )
+    return _differences("the meter", summed, {reference: int(micro) for reference, micro in rated if micro})
 
 
 def _by_id(treasury: Treasury, query: str) -> dict[str, int]:

@@ -28,15 +28,17 @@ from tests.metering.journals import Boot, event, opened
 from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess
 from tests.waiting import wait_until
 
-WORKERS = ("rater", "closer", "sender", "applier", "shopper")
+WORKERS = ("rater", "closer", "sender", "applier", "shopper", "refunder", "exporter")
+METER = "moorage_usage_microusd"
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 class Treasury(Harbour):
     """A harbour without gateways, with billing's workers and the console's web process."""
 
-    def __init__(self, root: Path, *, twin: TwinProcess) -> None:
+    def __init__(self, root: Path, *, twin: TwinProcess, is_celery: bool = False) -> None:
         self.web_port = _free_port()
+        self._is_celery = is_celery
         super().__init__(
             root,
             gateways=0,
@@ -47,12 +49,19 @@ class Treasury(Harbour):
             STRIPE_API_KEY=API_KEY,
             STRIPE_WEBHOOK_SECRET=SECRET,
             STRIPE_BASE_URL=twin.url,
+            MOORAGE_STRIPE_METER=METER,
         )
 
     def _add_parts(self, engines: int) -> None:
         super()._add_parts(engines)
-        for name in WORKERS:
-            self._add(name, sys.executable, "-m", "tests.faults.money_worker", name)
+        celery = (sys.executable, "-m", "celery", "-A", "tests.faults.money_celery:app")
+        if self._is_celery:
+            how = ("--queues", "money", "--concurrency", "2", "--without-gossip", "--without-mingle", "-l", "WARNING")
+            self._add("celery", *celery, "worker", *how)
+            self._add("beat", *celery, "beat", "--schedule", str(self.root / "beat"), "--pidfile", "", "-l", "WARNING")
+        else:
+            for name in WORKERS:
+                self._add(name, sys.executable, "-m", "tests.faults.money_worker", name)
         gunicorn = (sys.executable, "-m", "gunicorn", "moorage.config.wsgi:application", "--no-control-socket")
         how = ("--bind", f"127.0.0.1:{self.web_port}", "--worker-class", "gthread", "--workers", "1", "--threads", "4")
         self._add("web", *gunicorn, *how)
@@ -109,11 +118,9 @@ class Till:
         self.sales: list[Sale] = []
         self._chance = chance
         self._boot = Boot(directory=directory, id="till").start()
-        this = Period.containing(dt.datetime.now(tz=dt.UTC)).start
-        before = Period.containing(this - dt.timedelta(days=1)).start
-        #: Not the last month: in its first hours after it is not closed yet.
-        self._until = before
-        self._since = Period.containing(before - dt.timedelta(days=40)).start
+        # The last month that is closed by now: the provider's meter takes nothing that is older than 35 days.
+        self._until = Period.containing(dt.datetime.now(tz=dt.UTC) - dt.timedelta(hours=3)).start
+        self._since = Period.containing(self._until - dt.timedelta(days=1)).start
 
     def sell(self, organization_id: str, *, requests: int) -> None:
         """Some requests in a segment of their own."""
@@ -175,6 +182,44 @@ class Customers:
             self._twin.pay(reference)
         except urllib.error.HTTPError as error:
             error.close()  # somebody has paid or voided it meanwhile
+
+
+class Bank:
+    """Pays back and takes back, past us: some payments of top-ups are refunded in the provider's dashboard, some are
+    disputed, and the banks decide. Which ones, their amount says."""
+
+    def __init__(self, twin: TwinProcess) -> None:
+        self._twin = twin
+        self._done: set[str] = set()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+
+    def left(self) -> int:
+        """How many payments it has not looked at yet."""
+        return sum(one["payment_intent"] not in self._done for one in self._paid())
+
+    def _paid(self) -> list[Any]:
+        return [one for one in self._twin.all("checkout.session") if one["status"] == "complete"]
+
+    def _run(self) -> None:
+        while not self._stop.wait(0.3):
+            for session in self._paid():
+                if session["payment_intent"] not in self._done:
+                    with contextlib.suppress(urllib.error.HTTPError, OSError):
+                        self._look(session["payment_intent"], session["amount_total"] - 100)
+                        self._done.add(session["payment_intent"])
+
+    def _look(self, payment: str, number: int) -> None:
+        if number % 12 == 9:
+            self._twin.control("refund", payment_intent=payment, amount=30)
+        elif number % 12 == 3:
+            dispute = self._twin.control("dispute", payment_intent=payment)
+            self._twin.control("close_dispute", id=dispute["id"], status="lost" if number % 24 == 3 else "won")
 
 
 class Postman:

@@ -17,7 +17,7 @@ SETTINGS = EngineSettings(served_name="quay/llm", context_size=4096, parallel=4,
 LLAMA = [
     *("llama-server", "--model", "/model/model.gguf", "--host", "/run/moorage/engine.sock", "--alias", "quay/llm"),
     *("--ctx-size", "16384", "--fit", "off", "--cache-ram", "0", "--metrics", "--no-slots", "--no-webui"),
-    *("--offline", "--log-colors", "off", "--threads-http", "48"),
+    *("--offline", "--log-colors", "off", "--log-verbosity", "1", "--threads-http", "48"),
 ]
 VLLM_OWNED = [
     *("python3", "-m", "vllm.entrypoints.openai.api_server", "--model", "/model", "--uds", "/run/moorage/engine.sock"),
@@ -129,6 +129,7 @@ def test_more_parallel_requests_get_more_context_in_all() -> None:
         (
             {"devices": ("GPU-1", "GPU-2")},
             [
+                "--enable-sleep-mode",
                 *("--max-num-seqs", "4", "--seed", "0", "--tensor-parallel-size", "2"),
                 *("--gpu-memory-utilization", "0.9", "--dtype", "auto"),
             ],
@@ -136,6 +137,7 @@ def test_more_parallel_requests_get_more_context_in_all() -> None:
         (
             {"devices": ("GPU-1",), "flags": (("--gpu-memory-utilization", "0.5"), ("--max-num-seqs", "8"))},
             [
+                "--enable-sleep-mode",
                 *("--seed", "0", "--tensor-parallel-size", "1", "--dtype", "auto"),
                 *("--gpu-memory-utilization", "0.5", "--max-num-seqs", "8"),
             ],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from moorage.fleet import profile
+from moorage.fleet import profile, seccomp
 from moorage.fleet.engines import Engine
 from moorage.fleet.profile import EngineFacts
 from moorage.fleet.runtime import ContainerSpec
@@ -46,13 +46,10 @@ def as_inspected() -> dict[str, Any]:
         "UsernsMode": "",
         "PortBindings": {},
         "Devices": [],
-        "MaskedPaths": ["/proc/kcore", "/proc/keys", "/sys/firmware"],
-        "ReadonlyPaths": ["/proc/sys"],
-        "Runtime": "runc",
     }
     for mount in document["Mounts"]:
         mount["Mode"] = ""
-    document["AppArmorProfile"] = ""
+    document["NetworkSettings"] = {"Networks": {"none": {}}}
     return document
 
 
@@ -70,7 +67,10 @@ def test_what_was_asked_for_has_no_differences() -> None:
         ("HostConfig.CapDrop", None),
         ("HostConfig.CapAdd", ["SYS_ADMIN"]),
         ("HostConfig.SecurityOpt", None),
+        ("HostConfig.SecurityOpt", ["no-new-privileges:true"]),
         ("HostConfig.SecurityOpt", ["no-new-privileges:true", "seccomp=unconfined"]),
+        ("HostConfig.SecurityOpt", [f"seccomp={seccomp.TEXT}"]),
+        ("HostConfig.SecurityOpt", ["no-new-privileges:true", f"seccomp={seccomp.TEXT}", "apparmor=unconfined"]),
         ("HostConfig.Privileged", True),
         ("HostConfig.PidMode", "host"),
         ("HostConfig.UsernsMode", "host"),
@@ -103,7 +103,17 @@ def test_what_was_asked_for_has_no_differences() -> None:
         ("HostConfig.AutoRemove", True),
         ("HostConfig.CgroupParent", "/system"),
         ("HostConfig.MaskedPaths", []),
+        ("HostConfig.MaskedPaths", ["/proc/kcore", "/proc/keys", "/sys/firmware"]),
         ("HostConfig.ReadonlyPaths", None),
+        ("HostConfig.ReadonlyPaths", ["/proc/sys"]),
+        ("HostConfig.Runtime", "crun"),
+        ("HostConfig.Runtime", None),
+        ("HostConfig.Annotations", {"cdi.k8s.io/gpu": "all"}),
+        ("HostConfig.Cgroup", "container:another"),
+        ("HostConfig.ContainerIDFile", "/etc/cron.d/x"),
+        ("HostConfig.DnsSearch", ["example.com"]),
+        ("HostConfig.StorageOpt", {"size": "1t"}),
+        ("HostConfig.VolumeDriver", "another"),
         ("Config.User", "0:0"),
         ("Config.Env", ["PATH=/usr/bin", "HOME=/home/runner", "LD_PRELOAD=/model/evil.so"]),
         ("Config.Env", ["PATH=/usr/bin"]),
@@ -171,12 +181,34 @@ def test_every_variable_of_an_image_is_removed_by_name() -> None:
     assert body["Image"] == "sha256:abc"
 
 
-def test_an_unconfined_apparmor_profile_is_named() -> None:
-    inspected = as_inspected() | {"AppArmorProfile": "unconfined"}
+@pytest.mark.parametrize("given", ["unconfined", "", "another"])
+def test_where_there_is_apparmor_a_container_without_dockers_profile_is_named(given: str) -> None:
+    facts = EngineFacts(has_apparmor=True)
+    wanted = profile.expected(SPEC, uid=UID, facts=facts)
+    inspected = as_inspected() | {"AppArmorProfile": given}
+    inspected["HostConfig"]["SecurityOpt"] = wanted["HostConfig"]["SecurityOpt"]
+
+    found = profile.differences(inspected, wanted)
+
+    assert "apparmor=docker-default" in wanted["HostConfig"]["SecurityOpt"]
+    assert found == (f"AppArmorProfile: {given!r}, not 'docker-default'",)
+
+
+def test_a_network_that_was_attached_later_is_named() -> None:
+    inspected = as_inspected() | {"NetworkSettings": {"Networks": {"none": {}, "bridge": {}}}}
 
     found = profile.differences(inspected, profile.expected(SPEC, uid=UID, facts=FACTS))
 
-    assert found == ("AppArmorProfile: 'unconfined', not the Engine's default",)
+    assert found == ("NetworkSettings.Networks: attached to 'bridge'",)
+
+
+def test_a_difference_of_thousands_of_characters_is_told_in_a_line() -> None:
+    inspected = as_inspected()
+    inspected["HostConfig"]["SecurityOpt"] = ["seccomp=unconfined"]
+
+    (found,) = profile.differences(inspected, profile.expected(SPEC, uid=UID, facts=FACTS))
+
+    assert len(found) < 400 and "unconfined" in found
 
 
 def test_an_engine_without_a_system_call_filter_is_unfit() -> None:

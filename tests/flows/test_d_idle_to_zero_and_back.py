@@ -17,7 +17,7 @@ models:
     model: catalog/harbour:q8_0
     context_size: 512
     x-moorage:
-      scale: {min: 0, max: 1, idle: 2}
+      scale: {min: 0, max: 1, idle: 2, sleep: {frozen: never, stopped: never}}
 """
 
 

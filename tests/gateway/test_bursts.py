@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moorage.gateway.sse import DONE, EventFilter
+from moorage.gateway.sse import DONE, EventFilter, all_alike
 from moorage.gateway.usage import Meter
 
 
@@ -29,6 +29,11 @@ def relayed(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
     return EventFilter(meter, keep_usage=keep_usage).feed(b"".join(frames)), meter
 
 
+def in_pieces(*pieces: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
+    meter = Meter(context_size=0)
+    return EventFilter(meter, keep_usage=keep_usage).feed_pieces([*pieces]), meter
+
+
 def one_by_one(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
     meter = Meter(context_size=0)
     stream = EventFilter(meter, keep_usage=keep_usage)
@@ -40,18 +45,24 @@ def one_by_one(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
     texts=st.lists(st.text(max_size=4), min_size=12, max_size=60),
     odd=st.sampled_from([b"", chunk("x", created=2), chunk("x", usage={"prompt_tokens": 5, "completion_tokens": 9})]),
     keep_usage=st.booleans(),
+    cut=st.integers(min_value=0, max_value=11),
 )
-def test_a_burst_says_and_counts_what_its_frames_do(texts: list[str], odd: bytes, keep_usage: bool) -> None:
+def test_a_burst_says_and_counts_what_its_frames_do(texts: list[str], odd: bytes, keep_usage: bool, cut: int) -> None:
     frames = [chunk(text) for text in texts]
     frames.insert(len(frames) // 2, odd)
     frames = [*frames, END[0], END[1] % len(texts), DONE]
 
-    told, meter = relayed(*frames, keep_usage=keep_usage)
+    pieces = [*frames[:cut], frames[cut][:50], frames[cut][50:], *frames[cut + 1 :]]
 
     expected, counted = one_by_one(*filter(None, frames), keep_usage=keep_usage)
-    assert told == expected
-    assert meter.frames == counted.frames
-    assert meter.settle() == counted.settle()
+    for told, meter in [
+        relayed(*frames, keep_usage=keep_usage),
+        in_pieces(*frames, keep_usage=keep_usage),
+        in_pieces(*pieces, keep_usage=keep_usage),
+    ]:
+        assert told == expected
+        assert meter.frames == counted.frames
+        assert meter.settle() == counted.settle()
 
 
 def test_a_burst_that_is_cut_is_billed_by_its_frames() -> None:
@@ -68,7 +79,22 @@ def test_a_burst_that_is_cut_is_billed_by_its_frames() -> None:
 def test_what_is_unlike_the_others_is_looked_at(frame: bytes) -> None:
     frames = [*[chunk("a")] * 20, frame, *[chunk("a")] * 20]
 
-    told, meter = relayed(*frames)
-
     expected, counted = one_by_one(*frames)
-    assert (told, meter.frames) == (expected, counted.frames)
+
+    for told, meter in [relayed(*frames), in_pieces(*frames)]:
+        assert (told, meter.frames) == (expected, counted.frames)
+
+
+@pytest.mark.parametrize("text", ["b", "\n", 'b"c', "\\", "two words"])
+def test_frames_that_differ_in_their_text_alone_pass_as_one(text: str) -> None:
+    frames = [chunk("a"), chunk(text), chunk("c")]
+
+    assert all_alike(frames) == b"".join(frames)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [chunk(""), chunk("é"), chunk("\x01"), chunk("b", created=2), chunk("b")[:-1], b""],
+)
+def test_a_frame_that_must_be_looked_at_passes_with_no_others(frame: bytes) -> None:
+    assert all_alike([chunk("a"), frame, chunk("c")]) == b""

@@ -23,7 +23,7 @@ class Nobody:
 def call_of(parts: Any, route: Any) -> EngineCall:
     """A call of a request for ``route`` that was admitted."""
     call = EngineCall(parts, Nobody())  # type: ignore[arg-type]
-    call.activity = parts.activity.arrived(route.id, 0)
+    call.activity = parts.activity.arrived(route, 0)
     return call
 
 

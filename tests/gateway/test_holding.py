@@ -47,6 +47,8 @@ def test_requests_for_an_idle_model_wake_it_once_and_are_answered_when_it_is_rea
         asked = [crowd.submit(client.chat.completions.create, model=MODEL, messages=ask("hello")) for _ in range(3)]
         woken = wait_until(lambda: wakes(control), seconds=5)
         wait_until(lambda: waiting(control) == 3, seconds=5)
+        told = "SELECT waiting_since BETWEEN now() - interval '1 minute' AND now() FROM route_activity"
+        assert control.rows(told) == [(True,)]
         route = control.put_route(status="ready", replicas=(replica(engine),))
 
         answers = [each.result(timeout=10) for each in asked]
@@ -57,6 +59,9 @@ def test_requests_for_an_idle_model_wake_it_once_and_are_answered_when_it_is_rea
     wait_until(
         lambda: control.rows("SELECT in_flight, waiting, replicas FROM route_activity") == [(0, 0, {})], seconds=5
     )
+    ((since, busy),) = control.rows("SELECT waiting_since, busy FROM route_activity")
+    assert since is None
+    assert [begin <= end for ranges in busy.values() for begin, end in ranges]  # type: ignore[attr-defined]
 
 
 def test_impatience_ends_in_503_with_the_reason_and_one_event(

@@ -34,7 +34,7 @@ def refund(account: Account, given: Json) -> Json:
 
 def refunds(account: Account, given: Json) -> Json:
     """``GET /v1/refunds``."""
-    only = {"payment_intent": given["payment_intent"]} if "payment_intent" in given else {}
+    only = {name: given[name] for name in ("payment_intent", "charge") if name in given}
     return account.listed("refund", given, **only)
 
 
@@ -86,6 +86,9 @@ def credit_note(account: Account, given: Json) -> Json:
             account.happened("invoice.paid", invoice)
     else:
         invoice["post_payment_credit_notes_amount"] += amount
+        paid = [one for one in account.all("invoice_payment") if one["invoice"] == invoice["id"]]
+        for one in paid[:1]:
+            refund(account, {"payment_intent": one["payment"]["payment_intent"], "amount": refunded})
     account.happened("credit_note.created", made)
     return made
 

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from tests.stripe_twin import checkout, giving_back, invoices, routes, webhooks
+from tests.stripe_twin import checkout, giving_back, invoices, meters, routes, webhooks
 from tests.stripe_twin.account import Account, Json, Refusal
 from tests.stripe_twin.faults import Faults
 from tests.stripe_twin.idempotency import Keys, content_of
@@ -119,6 +119,10 @@ class Twin:
                     return giving_back.open_dispute(self.account, given["payment_intent"], given.get("amount"))
                 case "close_dispute":
                     return giving_back.close_dispute(self.account, given["id"], given["status"])
+                case "refund":
+                    return giving_back.refund(self.account, given)
+                case "meter":
+                    return meters.create(self.account, given)
                 case "fail_refund":
                     giving_back.fail_refund(self.account, given["id"])
                 case "change":

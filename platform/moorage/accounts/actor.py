@@ -5,6 +5,9 @@ from typing import Final
 
 from moorage.accounts.models import ApiKey, User
 
+#: How the label of a program begins.
+KEY_LABEL: Final = "API key "
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Actor:
@@ -21,7 +24,7 @@ class Actor:
     @classmethod
     def key(cls, key: ApiKey) -> "Actor":
         """A program, known by its key."""
-        return cls(id=key.id, label=f"API key {key.shown}…")
+        return cls(id=key.id, label=f"{KEY_LABEL}{key.shown}…")
 
 
 #: Moorage itself: the reconciler, the autoscaler, first boot.

@@ -86,6 +86,13 @@ class Standing(models.TextChoices):
     SUSPENDED = "suspended", "Suspended"
 
 
+class Withheld(models.TextChoices):
+    """Why nothing of an organization runs. Written by deployments (withholding.py), as billing decides."""
+
+    BALANCE = "balance", "Balance used up"
+    STANDING = "standing", "Suspended"
+
+
 class Organization(models.Model):
     """A tenant: owns deployments, keys and usage, and is billed for them."""
 
@@ -99,6 +106,8 @@ class Organization(models.Model):
     standing = models.CharField(max_length=16, choices=Standing, default=Standing.ACTIVE)
     #: The gateways hold its requests to its balance. Written through accounts/allowances.py.
     has_wallet = models.BooleanField(default=False, db_default=False)
+    #: Why none of its replicas runs for now; empty: they may.
+    withheld = models.CharField(max_length=16, choices=Withheld, blank=True, default="", db_default="")
     created_at = models.DateTimeField(default=clock.now)
 
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(

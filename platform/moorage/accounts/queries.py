@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.db.models import Q, QuerySet
 
+from moorage.accounts.actor import KEY_LABEL, MOORAGE
 from moorage.accounts.errors import OrganizationNotFound, OrganizationSuspended, RoleTooLow
 from moorage.accounts.models import ApiKey, AuditEntry, Membership, Organization, Role, Scope, Standing, User
 from moorage.kernel import clock
@@ -18,6 +19,7 @@ MAY_MANAGE_KEYS = frozenset({Role.OWNER, Role.ADMIN, Role.DEVELOPER})
 MAY_SEE_BILLING = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING, Role.DEVELOPER})
 MAY_SET_BUDGETS = frozenset({Role.OWNER, Role.ADMIN, Role.BILLING})
 MAY_PAY = frozenset({Role.OWNER, Role.BILLING})
+MAY_SET_BILLING_DETAILS = frozenset({Role.OWNER})
 MAY_MANAGE_MEMBERS = frozenset({Role.OWNER, Role.ADMIN})
 
 
@@ -40,6 +42,25 @@ def require_role(membership: Membership, allowed: frozenset[Role]) -> None:
     """Raises RoleTooLow unless the member's role is one of ``allowed``."""
     if Role(membership.role) not in allowed:
         raise RoleTooLow
+
+
+def require_maker(key: ApiKey, allowed: frozenset[Role]) -> None:
+    """Raises RoleTooLow unless whoever made ``key`` is a member with one of these roles now: a program may do with
+    money what its maker may. The key of first boot may; one that a key has made may what that one may."""
+    makers, seen = {key.created_by}, set[str]()
+    while makers:
+        label = makers.pop()
+        if label == MOORAGE.label or label in seen:
+            continue
+        seen.add(label)
+        if label.startswith(KEY_LABEL):
+            shown = label.removeprefix(KEY_LABEL).removesuffix("…")
+            made = ApiKey.objects.for_organization(key.organization).filter(shown=shown)
+            makers |= set(made.values_list("created_by", flat=True))
+        elif not Membership.objects.filter(
+            organization_id=key.organization_id, user__email=label, role__in=allowed
+        ).exists():
+            raise RoleTooLow
 
 
 def require_not_suspended(organization: Organization) -> None:

@@ -16,7 +16,7 @@ from moorage.accounts import audit
 from moorage.accounts import limits as accounts_limits
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.errors import EmailTaken, InvalidAccount, LastOwner, RoleTooLow, SlugTaken
-from moorage.accounts.models import ApiKey, Membership, Organization, Priority, Role, Scope, Standing, User
+from moorage.accounts.models import ApiKey, Membership, Organization, Priority, Role, Scope, Standing, User, Withheld
 from moorage.kernel import clock
 from moorage.kernel import secrets as keys
 from moorage.wire.limits import NO_LIMITS, Limits
@@ -171,6 +171,24 @@ def set_standing(*, organization: Organization, standing: Standing, reason: str,
             subject=organization.id,
             detail={"standing": str(standing), "reason": reason},
         )
+
+
+@transaction.atomic
+def set_withheld(*, organization: Organization, why: Withheld | None, by: Actor) -> bool:
+    """Writes down why nothing of ``organization`` may run for now, or None for may; whether that is new. Call
+    deployments.withholding, which also makes it so."""
+    wanted = str(why) if why is not None else ""
+    changed = Organization.objects.filter(pk=organization.pk).exclude(withheld=wanted).update(withheld=wanted)
+    if changed:
+        organization.withheld = wanted
+        audit.record(
+            organization=organization,
+            by=by,
+            action="organization.withheld" if wanted else "organization.released",
+            subject=organization.id,
+            detail={"why": wanted},
+        )
+    return bool(changed)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

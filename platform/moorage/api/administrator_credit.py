@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from moorage.accounts import queries as accounts
 from moorage.accounts.errors import OrganizationNotFound
 from moorage.api import examples, examples_credit, paging
+from moorage.api.administrator_review import WAITS
 from moorage.api.doors import AdministratorView
 from moorage.api.examples_payment import TOP_UP
 from moorage.api.operation import Answer, operation
@@ -20,10 +21,16 @@ from moorage.api.serializers_credit import (
     UsagePushSerializer,
 )
 from moorage.api.serializers_payment import TopUpSerializer
+from moorage.api.serializers_review import ApprovalSerializer
+from moorage.api.serializers_trouble import PayoutSerializer
 from moorage.api.serializers_wallet import cents_of
-from moorage.billing import meter_export, refunds, topups
+from moorage.billing import meter_export, payouts, topups
+from moorage.billing import services as verbs
 from moorage.billing.errors import (
+    ApprovalPending,
+    CreditNoteNotFound,
     InvoiceChanged,
+    NothingToPayOut,
     NothingToRefund,
     ReasonMissing,
     ReviewItemNotFound,
@@ -87,23 +94,71 @@ class RefundsView(AdministratorView):
         body=RefundFields,
         body_example={"amount": "12.50", "reason": "They leave, and asked for it.", "key": "refund-2026-11-1"},
         answers={
-            201: Answer(description="What is being paid back.", kind=RefundsSerializer, example=examples_credit.REFUNDS)
+            201: Answer(
+                description="What is being paid back.", kind=RefundsSerializer, example=examples_credit.REFUNDS
+            ),
+            202: WAITS,
         },
-        raises=[OrganizationNotFound, NothingToRefund, ReasonMissing],
+        raises=[OrganizationNotFound, NothingToRefund, ApprovalPending, ReasonMissing],
     )
     def post(self, _request: Request, slug: str) -> Response:
         """Pays up to `amount` of unused paid credit back, the newest top-up first; the answer says how much that is.
         The credit is gone at once and comes back if the payment provider cannot pay. A second call with the same `key`
         pays nothing and answers like the first."""
-        made = refunds.refund_credit(
+        outcome = verbs.refund_credit(
             organization=accounts.organization(slug=slug),
             cents=cents_of(self.body["amount"]),
             reason=self.body["reason"],
             key=self.body["key"],
             by=self.actor,
         )
-        document = {"amount": sum(one.cents for one in made), "refunds": made}
+        if outcome.request is not None:
+            return Response(ApprovalSerializer(outcome.request).data, status=202)
+        document = {"amount": sum(one.cents for one in outcome.refunds), "refunds": outcome.refunds}
         return Response(RefundsSerializer(document).data, status=201)
+
+
+class PayoutsView(AdministratorView):
+    """Money to give back by hand."""
+
+    @operation(
+        id="adminListPayouts",
+        tag=TAG,
+        summary="List credit notes to pay out by bank transfer",
+        query=paging.PageFields,
+        answers={
+            200: Answer(
+                description="By id.",
+                kind=paging.page_of(PayoutSerializer),
+                example=examples.page(examples_credit.PAYOUT),
+            )
+        },
+        raises=[paging.InvalidCursor],
+    )
+    def get(self, _request: Request) -> Response:
+        """Credit notes of invoices that were paid by bank transfer, and whose money nobody has sent back yet."""
+        return paging.page(payouts.waiting(), order="id", query=self.query).answer(PayoutSerializer)
+
+
+class PaidOutView(AdministratorView):
+    """It was sent."""
+
+    @operation(
+        id="adminRecordPayout",
+        tag=TAG,
+        summary="Record that a credit note was paid out by bank transfer",
+        path=["credit_note_id"],
+        body=ReasonFields,
+        body_example={"reason": "Line 9 of the bank's list of 2026-11-22."},
+        answers={204: Answer(description="It is recorded."), 202: WAITS},
+        raises=[CreditNoteNotFound, NothingToPayOut, ApprovalPending, ReasonMissing],
+    )
+    def post(self, _request: Request, credit_note_id: str) -> Response:
+        """The transfer is made, and the money leaves the clearing account. A second call changes nothing."""
+        outcome = verbs.pay_out(note=payouts.one(credit_note_id), by=self.actor, reason=self.body["reason"])
+        if outcome.request is not None:
+            return Response(ApprovalSerializer(outcome.request).data, status=202)
+        return Response(status=204)
 
 
 class UsagePushesView(AdministratorView):

@@ -5,12 +5,12 @@ from typing import Final
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from moorage.api import examples, examples_review, paging
+from moorage.api import examples, examples_credit, examples_review, paging
 from moorage.api.doors import AdministratorView
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_administrator import ReasonFields
-from moorage.api.serializers_review import EventSerializer, MessageSerializer
-from moorage.billing import trouble
+from moorage.api.serializers_trouble import EventSerializer, MessageSerializer, UncoveredRefundSerializer
+from moorage.billing import foreign_refunds, trouble
 from moorage.billing.errors import ReasonMissing, ReviewItemNotFound
 
 TAG: Final = "Administrator"
@@ -132,4 +132,45 @@ class GiveUpWebhookView(AdministratorView):
     def post(self, _request: Request, event_id: str) -> Response:
         """The event is nobody's worry any more. The reason is in the audit log."""
         trouble.give_up_webhook(event_id=event_id, by=self.actor, reason=self.body["reason"])
+        return Response(status=204)
+
+
+class UncoveredRefundsView(AdministratorView):
+    """Paid back past us."""
+
+    @operation(
+        id="adminListUncoveredRefunds",
+        tag=TAG,
+        summary="List refunds of credit that was used",
+        query=paging.PageFields,
+        answers={
+            200: Answer(
+                description="By id.",
+                kind=paging.page_of(UncoveredRefundSerializer),
+                example=examples.page(examples_credit.UNCOVERED),
+            )
+        },
+        raises=[paging.InvalidCursor],
+    )
+    def get(self, _request: Request) -> Response:
+        """Refunds that somebody made at the payment provider, of which no credit was left for a part."""
+        return paging.page(foreign_refunds.uncovered(), order="id", query=self.query).answer(UncoveredRefundSerializer)
+
+
+class AcceptLossView(AdministratorView):
+    """It is gone."""
+
+    @operation(
+        id="adminAcceptRefundLoss",
+        tag=TAG,
+        summary="Accept the loss of a refund of used credit",
+        path=["refund_id"],
+        body=ReasonFields,
+        body_example={"reason": "Paid back as a favour by support."},
+        answers={204: Answer(description="It is booked.")},
+        raises=[ReviewItemNotFound, ReasonMissing],
+    )
+    def post(self, _request: Request, refund_id: str) -> Response:
+        """What was paid back of used credit is booked against revenue. Charging it again is a matter between people."""
+        foreign_refunds.accept_loss(refund_id=refund_id, by=self.actor, reason=self.body["reason"])
         return Response(status=204)

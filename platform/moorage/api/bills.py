@@ -9,6 +9,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from moorage.accounts import queries as accounts
+from moorage.accounts.errors import RoleTooLow
 from moorage.api import examples, examples_bills, paging
 from moorage.api.doors import OrganizationView
 from moorage.api.operation import Answer, operation
@@ -208,10 +210,12 @@ class BillingDetailsView(OrganizationView):
         body=BillingDetailsFields,
         body_example=examples_bills.BILLING_DETAILS,
         answers=_SHOWN,
-        raises=[InvalidBillingDetails],
+        raises=[InvalidBillingDetails, RoleTooLow],
     )
     def put(self, _request: Request) -> Response:
-        """What shall stand on your next invoices. Those that have a number keep what stood on them."""
+        """What shall stand on your next invoices. Those that have a number keep what stood on them. For keys that an
+        owner has made."""
+        self.require_maker(accounts.MAY_SET_BILLING_DETAILS)
         made = billing_details.set_details(organization=self.organization, by=self.actor, **self.body)
         return Response(BillingDetailsSerializer(made).data)
 

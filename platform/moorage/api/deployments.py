@@ -27,6 +27,7 @@ from moorage.artifacts.errors import RegistryUnreachable
 from moorage.compose.problems import SpecInvalid
 from moorage.compose.source_text import MAX_BYTES
 from moorage.deployments import draft as drafts
+from moorage.deployments import preview as previews
 from moorage.deployments import queries as questions
 from moorage.deployments import services as verbs
 from moorage.deployments.errors import BeingDeleted, DeploymentNotFound, InvalidName, ServedNameTaken
@@ -201,7 +202,7 @@ class DeploymentView(OrganizationView):
 
     def _plan(self, name: str, text: str, variables: dict[str, str]) -> Response:
         prepared = drafts.draft(organization=self.organization, name=name, compose_text=text, variables=variables)
-        preview = questions.preview(organization=self.organization, draft=prepared)
+        preview = previews.preview(organization=self.organization, draft=prepared)
         return Response(PlanSerializer(preview, context={"organization": self.organization}).data)
 
     def _wait_until_ready(self, deployment: Deployment, revision: Revision) -> None:

@@ -13,8 +13,9 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
-from moorage.accounts.models import Organization, Scope
+from moorage.accounts.models import Organization, Role, Scope
 from moorage.api.authentication import Caller, HasScope, KeyAuthentication
 from moorage.api.errors import LengthRequired
 from moorage.api.fields import read, read_query
@@ -76,6 +77,10 @@ class KeyView(APIView):
     def actor(self) -> Actor:
         """For ``by=``."""
         return self.caller.actor
+
+    def require_maker(self, allowed: frozenset[Role]) -> None:
+        """Raises RoleTooLow unless whoever made the key has one of these roles now: the console asks for the same."""
+        accounts.require_maker(self.caller.key, allowed)
 
 
 class OrganizationView(KeyView):

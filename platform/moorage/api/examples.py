@@ -64,6 +64,7 @@ DEPLOYMENT: Final = {
     "models": [MODEL],
     "environment": ENVIRONMENT,
     "env_file": {"assistant": ENV_FILE},
+    "update_under_way": None,
     "warnings": [],
 }
 PROVISIONING: Final = {
@@ -80,6 +81,23 @@ PLAN: Final = {
     "is_changed": True,
     "revision": 1,
     "steps": ["Start demo/llm: catalog/harbour:q8_0 on llamacpp (2.1 MB, 256 MiB of memory a replica)."],
+    "updates": [
+        {
+            "key": "llm",
+            "served_name": "demo/llm",
+            "change": "start",
+            "sentence": "Starts.",
+            "strategy": "surge",
+            "canary_weight": 0,
+            "differences": [],
+            "replicas": 1,
+            "has_room": None,
+            "gap_seconds": 0.0,
+            "extra_replicas": 0,
+            "extra_seconds": 0.0,
+            "extra_cost": {"pico": "0", "amount": "0", "currency": "USD"},
+        }
+    ],
     "endpoint": "http://127.0.0.1:8401/v1",
     "models": [MODEL],
     "environment": ENVIRONMENT,
@@ -110,6 +128,15 @@ REPLICA: Final = {
     "argv": ["llama-server", "--model", "/weights/model.gguf", "--ctx-size", "2048", "--host", "/run/moorage/x.sock"],
     "pulled_bytes": 2097152,
     "total_bytes": 2097152,
+    "pull": {
+        "here_bytes": 0,
+        "files": 1,
+        "files_done": 1,
+        "file": "",
+        "bytes_per_second": 52428800,
+        "seconds_left": 0,
+    },
+    "peak_memory_bytes": 201326592,
     "exit_code": None,
     "created_at": _AT,
     "ready_at": _AT,
@@ -117,6 +144,10 @@ REPLICA: Final = {
     "ended_at": None,
 }
 LOG_TEXT: Final = "main: server is listening on /run/moorage/x.sock\n"
+LOG_EVENTS: Final = (
+    "retry: 2000\n\nid: 7\nevent: line\n"
+    f'data: {{"replica_id": "{_REPLICA_ID}", "stream": "stderr", "at": "{_AT}", "text": "server is listening"}}\n\n'
+)
 EVENT: Final = {
     "id": "evt_01k7wq0c9v7h3t5a2m8xj4n6bn",
     "code": "deployment_ready",
@@ -190,6 +221,7 @@ USAGE_ROW: Final = {
     "cached_tokens": 200,
     "output_tokens": 360,
     "replica_seconds": 3600,
+    "replica_states": {"pull": 20, "load": 5, "frozen": 600, "idle": 3000, "busy": 600},
 }
 USAGE: Final = {
     "period": "2026-11",

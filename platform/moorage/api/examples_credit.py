@@ -32,3 +32,21 @@ PUSH: Final = {
     "first_sent_at": "2026-11-21T11:00:04Z",
     "last_error": "Nobody knows whether it arrived, and it is too late to send it again.",
 }
+UNCOVERED: Final = {
+    "id": "ref_01k7wq0c9v7h3t5a2m8xj4n6bw",
+    "organization": ORGANIZATION_INVOICE["organization"],
+    "top_up_id": "top_01k7wq0c9v7h3t5a2m8xj4n6bd",
+    "reference": "re_3PqF2A",
+    "amount": _AMOUNT,
+    "uncovered": money(2_500_000_000_000, "2.50"),
+    "created_at": _AT,
+}
+PAYOUT: Final = {
+    "id": "cn_01k7wq0c9v7h3t5a2m8xj4n6bx",
+    "number": "C-000042",
+    "organization": ORGANIZATION_INVOICE["organization"],
+    "invoice_id": "inv_01k7wq0c9v7h3t5a2m8xj4n6by",
+    "amount": _AMOUNT,
+    "issued_at": _AT,
+    "reason": "Charged for our own test.",
+}

@@ -44,6 +44,7 @@ _PATH: Final = {
     "message_id": "The message's id, `out_…`.",
     "event_id": "The event's id at the payment provider.",
     "push_id": "The push's id, `psh_…`.",
+    "refund_id": "The refund's id, `ref_…`.",
     "kind": "`pdf`, `csv` or `json`.",
     "credit_note_id": "The credit note's id, `cn_…`.",
     "price_id": "The price's id, `pri_…`.",

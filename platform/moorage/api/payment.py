@@ -6,6 +6,8 @@ from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from moorage.accounts import queries as accounts
+from moorage.accounts.errors import RoleTooLow
 from moorage.accounts.models import Organization
 from moorage.api.doors import OrganizationView
 from moorage.api.examples_payment import PAYMENT, PORTAL_PAGE, SETUP_PAGE, TOP_UP
@@ -33,10 +35,11 @@ class PaymentView(OrganizationView):
         body=PaymentFields,
         body_example={"is_charged_automatically": True},
         answers={200: _SHOWN},
-        raises=[NotOffered, NoSavedMethod],
+        raises=[NotOffered, NoSavedMethod, RoleTooLow],
     )
     def put(self, _request: Request) -> Response:
-        """Whether invoices are taken from the saved method from now on, or sent."""
+        """Whether invoices are taken from the saved method from now on, or sent. For keys of those who may pay."""
+        self.require_maker(accounts.MAY_PAY)
         payment_methods.charge_automatically(
             organization=self.organization, is_wanted=self.body["is_charged_automatically"], by=self.actor
         )
@@ -51,11 +54,12 @@ class PaymentSetupView(OrganizationView):
         tag=TAG,
         summary="Add a payment method",
         answers={201: Answer(description="Where a person adds it.", kind=PageSerializer, example=SETUP_PAGE)},
-        raises=[NotOffered, ProviderAway],
+        raises=[NotOffered, ProviderAway, RoleTooLow],
     )
     def post(self, _request: Request) -> Response:
         """A page of the payment provider. Whoever saves a method there comes back to the console, and it is charged
         from then on."""
+        self.require_maker(accounts.MAY_PAY)
         page = f"{settings.MOORAGE_CONSOLE_URL}/{self.organization.slug}/payment"
         url = payment_methods.start_setup(organization=self.organization, return_url=f"{page}/saved", cancel_url=page)
         return Response({"url": url}, status=201)
@@ -69,10 +73,11 @@ class PaymentPortalView(OrganizationView):
         tag=TAG,
         summary="Open the payment provider's page",
         answers={201: Answer(description="Where a person goes.", kind=PageSerializer, example=PORTAL_PAGE)},
-        raises=[NotOffered, ProviderAway],
+        raises=[NotOffered, ProviderAway, RoleTooLow],
     )
     def post(self, _request: Request) -> Response:
         """A page of the payment provider where a person changes what it keeps. It is good for minutes."""
+        self.require_maker(accounts.MAY_PAY)
         page = f"{settings.MOORAGE_CONSOLE_URL}/{self.organization.slug}/payment?from=portal"
         return Response(
             {"url": payment_methods.open_portal(organization=self.organization, return_url=page)}, status=201

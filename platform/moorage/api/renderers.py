@@ -54,3 +54,10 @@ class CsvRenderer(TextRenderer):
 
     media_type = "text/csv"
     format = "csv"
+
+
+class EventStreamRenderer(TextRenderer):
+    """Server-sent events as a room streams them."""
+
+    media_type = "text/event-stream"
+    format = "events"

@@ -12,11 +12,13 @@ from moorage.accounts.models import Organization
 from moorage.api import waiting
 from moorage.api.fields import Fields
 from moorage.api.operation import ErrorProblemSerializer
+from moorage.api.serializers_updates import ForecastSerializer, UpdateSerializer
 from moorage.compose.environment import EnvVar, as_env_file
 from moorage.compose.problems import Problem, SpecInvalid
 from moorage.deployments import queries as deployments
+from moorage.deployments import updates
 from moorage.deployments.models import Deployment, DeploymentStatus, Revision
-from moorage.deployments.queries import Preview
+from moorage.deployments.preview import Preview
 
 _VARIABLES_SCHEMA: Final = {
     "type": "object",
@@ -88,8 +90,9 @@ class RollbackFields(Fields):
     """Which revision to run again."""
 
     revision = serializers.IntegerField(
-        min_value=1, max_value=2**31 - 1, help_text="The number of an earlier revision."
+        min_value=1, max_value=2**31 - 1, help_text="The number of any revision of the deployment."
     )
+    dry_run = serializers.BooleanField(default=False, help_text="Answer what it would do and write nothing.")
 
 
 class EnvironmentFields(Fields):
@@ -147,6 +150,7 @@ class DeploymentSerializer(DeploymentSummarySerializer):
     models = serializers.SerializerMethodField()
     environment = serializers.SerializerMethodField()
     env_file = serializers.SerializerMethodField()
+    update_under_way = serializers.SerializerMethodField(help_text="One revision takes over; null: none does.")
     warnings = serializers.SerializerMethodField(help_text="What the file says and Moorage ignores.")
 
     def get_endpoint(self, deployment: Deployment) -> str:
@@ -170,6 +174,12 @@ class DeploymentSerializer(DeploymentSummarySerializer):
         """By service."""
         return {service: as_env_file(found) for service, found in environment_of(deployment).items()}
 
+    @extend_schema_field(UpdateSerializer(allow_null=True))
+    def get_update_under_way(self, deployment: Deployment) -> Any:
+        """Which revision takes over from which."""
+        found = updates.open_of(deployment)
+        return UpdateSerializer(found).data if found is not None else None
+
     @extend_schema_field(ErrorProblemSerializer(many=True))
     def get_warnings(self, deployment: Deployment) -> Any:
         """Those of the file just sent, else those of the revision's own file."""
@@ -186,6 +196,7 @@ class PlanSerializer(serializers.Serializer[Preview]):
     is_changed = serializers.BooleanField(help_text="Whether anything would change.")
     revision = serializers.IntegerField(source="revision_number", help_text="The revision it would be.")
     steps = serializers.ListField(child=serializers.CharField(), help_text="In sentences, in order.")
+    updates = ForecastSerializer(many=True, source="forecasts", help_text="Of each model: gap, room, extra cost.")
     endpoint = serializers.SerializerMethodField(help_text="The base URL for OpenAI's clients.")
     models = DeployedModelSerializer(many=True, source="draft.pins")
     environment = serializers.SerializerMethodField()

@@ -58,7 +58,9 @@ class PriceSerializer(serializers.Serializer[Price]):
     organization = serializers.SerializerMethodField(
         help_text="The short name of the organization whose negotiated price it is; null: everybody's."
     )
-    state = serializers.CharField(allow_blank=True, help_text="Of replica seconds: in which state; empty: any.")
+    state = serializers.CharField(
+        allow_blank=True, help_text="Of replica seconds: in which state; empty: idle and busy."
+    )
     device_class = serializers.CharField(allow_blank=True, help_text="Of replica seconds: on which; empty: any.")
     price = serializers.SerializerMethodField(
         help_text="A decimal number of the currency, for what `per` says; of a graduated price the highest."

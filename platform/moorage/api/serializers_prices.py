@@ -41,7 +41,10 @@ class NewPriceFields(Fields):
         max_length=60, default="", allow_blank=True, help_text="The short name of whom it is for alone; empty: all."
     )
     state = serializers.ChoiceField(
-        choices=ReplicaState.choices, default="", allow_blank=True, help_text="Of replica seconds; empty: any."
+        choices=ReplicaState.choices,
+        default="",
+        allow_blank=True,
+        help_text="Of replica seconds; empty: idle and busy.",
     )
     device_class = serializers.CharField(
         max_length=80, default="", allow_blank=True, help_text="Of replica seconds: a name or pattern; empty: any."

@@ -12,6 +12,17 @@ class ReplicasFields(PageFields):
     with_gone = serializers.BooleanField(default=False, help_text="Those that are gone too.")
 
 
+class PullSerializer(serializers.Serializer):
+    """A pull: its speed over the last seconds and what is left."""
+
+    here_bytes = serializers.IntegerField(default=0, help_text="Were on the node before it began.")
+    files = serializers.IntegerField(default=0)
+    files_done = serializers.IntegerField(default=0)
+    file = serializers.CharField(default="", allow_blank=True, help_text="The one that is on its way.")
+    bytes_per_second = serializers.IntegerField(default=None, allow_null=True)
+    seconds_left = serializers.IntegerField(default=None, allow_null=True)
+
+
 class ReplicaSerializer(serializers.Serializer[Replica]):
     """One running copy of one model: where it stands, why, since when, and exactly how it was started."""
 
@@ -29,6 +40,10 @@ class ReplicaSerializer(serializers.Serializer[Replica]):
     argv = serializers.ListField(child=serializers.CharField(), help_text="The exact argument list of the runner.")
     pulled_bytes = serializers.IntegerField(help_text="Of `total_bytes`, while it is pulling.")
     total_bytes = serializers.IntegerField()
+    pull = PullSerializer(help_text="How the pull goes, while it is pulling.")
+    peak_memory_bytes = serializers.IntegerField(
+        allow_null=True, help_text="The most memory that its container was seen with; small models are up before."
+    )
     exit_code = serializers.IntegerField(allow_null=True)
     created_at = serializers.DateTimeField()
     ready_at = serializers.DateTimeField(allow_null=True)

@@ -17,10 +17,8 @@ from moorage.billing.models import (
     ApprovalRequest,
     ApprovalStatus,
     BillingMonth,
-    OutboxMessage,
     ReconciliationRun,
     UsageAnomaly,
-    WebhookEvent,
 )
 from moorage.billing.provenance import Provenance
 from moorage.billing.reconciliation.jobs import JOBS, Job
@@ -252,31 +250,6 @@ class AuditEntrySerializer(serializers.Serializer[AuditEntry]):
     subject = serializers.CharField()
     organization = OrganizationSerializer(allow_null=True)
     detail = serializers.DictField(child=serializers.JSONField(), help_text="`by` is what people read, `reason` why.")
-
-
-class MessageSerializer(serializers.Serializer[OutboxMessage]):
-    """What the payment provider refused for good."""
-
-    id = serializers.CharField()
-    topic = serializers.CharField()
-    subject_id = serializers.CharField()
-    attempts = serializers.IntegerField()
-    last_error = serializers.CharField(allow_blank=True)
-    created_at = serializers.DateTimeField()
-    parked_at = serializers.DateTimeField(allow_null=True)
-
-
-class EventSerializer(serializers.Serializer[WebhookEvent]):
-    """An event of the payment provider that could not be applied."""
-
-    id = serializers.CharField()
-    provider = serializers.CharField()
-    kind = serializers.CharField()
-    object_id = serializers.CharField(allow_blank=True)
-    attempts = serializers.IntegerField()
-    last_error = serializers.CharField(allow_blank=True)
-    received_at = serializers.DateTimeField()
-    next_attempt_at = serializers.DateTimeField()
 
 
 class ProvenanceSerializer(serializers.Serializer[Provenance]):

@@ -38,6 +38,16 @@ class RequestsFields(PageFields, PeriodFields):
     served_name = serializers.CharField(required=False, max_length=170, help_text="To this model alone.")
 
 
+class ReplicaStatesSerializer(serializers.Serializer):
+    """Replica seconds by what the replica did; the price list says what of it costs money."""
+
+    pull = serializers.IntegerField(default=0, help_text="Pulled its weights.")
+    load = serializers.IntegerField(default=0, help_text="Loaded them.")
+    frozen = serializers.IntegerField(default=0, help_text="Slept with its memory kept.")
+    idle = serializers.IntegerField(default=0, help_text="Could answer, and was not asked.")
+    busy = serializers.IntegerField(default=0, help_text="Had a request in flight.")
+
+
 class UsageRowSerializer(serializers.Serializer):
     """Sums of one group."""
 
@@ -49,7 +59,8 @@ class UsageRowSerializer(serializers.Serializer):
     input_tokens = serializers.IntegerField(help_text="All prompt tokens, the cached ones among them.")
     cached_tokens = serializers.IntegerField()
     output_tokens = serializers.IntegerField()
-    replica_seconds = serializers.IntegerField()
+    replica_seconds = serializers.IntegerField(help_text="In which a replica could answer: idle or busy.")
+    replica_states = ReplicaStatesSerializer()
 
 
 class UsageSerializer(serializers.Serializer):

@@ -6,7 +6,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from moorage.accounts import queries as accounts
-from moorage.accounts.errors import OrganizationNotFound
+from moorage.accounts.errors import OrganizationNotFound, RoleTooLow
 from moorage.accounts.models import Organization
 from moorage.api import examples, paging
 from moorage.api.doors import AdministratorView, OrganizationView
@@ -53,11 +53,12 @@ class WalletView(OrganizationView):
             "monthly_most": "100.00",
         },
         answers={200: _SHOWN},
-        raises=[InvalidWallet],
+        raises=[InvalidWallet, RoleTooLow],
     )
     def put(self, _request: Request) -> Response:
         """Replaces all settings; what is left out is off. A top-up by itself charges the saved payment method, one at
         a time, and never more than the most of a calendar month."""
+        self.require_maker(accounts.MAY_PAY)
         wallet_settings.set_preferences(
             organization=self.organization, preferences=preferences_from(self.body), by=self.actor
         )
@@ -103,10 +104,11 @@ class TopUpsView(OrganizationView):
                 example=STARTED_TOP_UP,
             )
         },
-        raises=[InvalidTopUp],
+        raises=[InvalidTopUp, RoleTooLow],
     )
     def post(self, _request: Request) -> Response:
         """Starts a top-up. The credit is there once it is paid; nothing happens if it is not."""
+        self.require_maker(accounts.MAY_PAY)
         made = topups.open_checkout(organization=self.organization, cents=cents_of(self.body["amount"]), by=self.actor)
         return Response(_started(made), status=201)
 

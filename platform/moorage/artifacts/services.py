@@ -4,7 +4,7 @@ Registries are spoken to outside any transaction; what was learnt is written aft
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -20,6 +20,7 @@ from moorage.artifacts.errors import (
     CredentialNotFound,
     DigestMismatch,
     DiskFull,
+    EnvelopeBroken,
     HeaderRefused,
     InvalidCredential,
     InvalidReference,
@@ -95,6 +96,14 @@ def pull(*, artifact: Artifact, progress: Progress = no_progress, store: Store |
     raise RegistryUnreachable(f"The model {artifact.reference} was removed while it was pulled. Try again.")
 
 
+def files_here(artifact: Artifact, *, store: Store | None = None) -> tuple[tuple[str, int, int], ...]:
+    """The files that a pull brings, in its order: name, size, and how many bytes of it this node has, also of a part
+    that an earlier pull has left."""
+    store = store or Store(settings.MOORAGE_STORE)
+    layers = {layer.digest: layer for layer in artifact.model_manifest.layers}.values()
+    return tuple((layer.file_path, layer.size_bytes, store.bytes_here(layer)) for layer in layers)
+
+
 @transaction.atomic
 def store_credential(
     *, organization: Organization, host: str, username: str, secret: str, by: Actor
@@ -135,6 +144,18 @@ def delete_credential(*, organization: Organization, host: str, by: Actor) -> No
     if not deleted:
         raise CredentialNotFound
     audit.record(organization=organization, by=by, action="registry_credential.deleted", subject=host[:120])
+
+
+def credential_secrets(*, organization_id: str) -> tuple[str, ...]:
+    """Every registry secret of an organization, so that nothing shows it by accident; without those that do not open:
+    nothing of this installation can know them."""
+    found = []
+    for row in RegistryCredential.objects.filter(organization_id=organization_id):
+        sealed = bytes(row.secret_encrypted)
+        with suppress(EnvelopeBroken):
+            key = settings.MOORAGE_ENVELOPE_KEY
+            found.append(envelope.unseal(sealed, key=key, organization_id=organization_id, host=row.host))
+    return tuple(found)
 
 
 def canonical_host(host: str) -> str:

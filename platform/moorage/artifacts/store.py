@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,6 +64,13 @@ class Store:
     def blob_path(self, digest: str) -> Path:
         """Where a verified blob lies, or would."""
         return self._blobs / _hex(digest)
+
+    def bytes_here(self, wanted: Descriptor) -> int:
+        """How much of a blob is here: all of it, or the part that an earlier fetch left."""
+        for path in (self.blob_path(wanted.digest), _partial(self.blob_path(wanted.digest))):
+            with suppress(FileNotFoundError):
+                return path.stat().st_size
+        return 0
 
     def fetch(
         self,

@@ -6,21 +6,26 @@ with themselves through a program.
 """
 
 import dataclasses
+import datetime as dt
 import enum
+from typing import Final
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Sum
 
 from moorage.accounts import audit
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import ApiKey, Organization
+from moorage.billing import locks
 from moorage.billing.errors import ApprovalChanged, ApprovalNotFound, ApprovalPending, OwnRequest
-from moorage.billing.models import ApprovalKind, ApprovalRequest, ApprovalStatus, Invoice
+from moorage.billing.models import ApprovalKind, ApprovalRequest, ApprovalStatus, Invoice, MoneyDeed, Refund
 from moorage.kernel import clock
 from moorage.kernel.money import Money
 
 _PERSON_MOST = 80
+#: What one and the same organization gets within this time counts together.
+SPAN: Final = dt.timedelta(hours=24)
 
 
 class Verdict(enum.StrEnum):
@@ -31,10 +36,11 @@ class Verdict(enum.StrEnum):
     DECIDED = "decided"
 
 
-def needs_another(amount_pico: int, *, threshold_pico: int) -> bool:
+def needs_another(amount_pico: int, *, threshold_pico: int, lately_pico: int = 0) -> bool:
     """Whether a deed that moves ``amount_pico`` (either way) waits for a second person; a threshold of 0 is none.
-    Pure."""
-    return 0 < threshold_pico <= abs(amount_pico)
+    ``lately_pico`` is what such deeds moved for the organization within a day without one: much money in small parts
+    is much money. Pure."""
+    return 0 < threshold_pico <= abs(amount_pico) + lately_pico
 
 
 def judge(*, status: ApprovalStatus, requested_by: str, person: str, takes_back: bool = False) -> Verdict:
@@ -54,6 +60,44 @@ def person_of(actor: Actor) -> str:
     """The person behind an actor: who signed in, or who made the key."""
     made_by = ApiKey.objects.filter(pk=actor.id).values_list("created_by", flat=True).first()
     return (made_by if made_by is not None else actor.label)[:_PERSON_MOST]
+
+
+@transaction.atomic
+def alone_or_asked(
+    *,
+    kind: ApprovalKind,
+    organization: Organization,
+    amount_pico: int,
+    reason: str,
+    key: str,
+    by: Actor,
+    invoice: Invoice | None = None,
+    detail: dict[str, object] | None = None,
+) -> ApprovalRequest | None:
+    """None where the deed may be done by one person, in this transaction: it is counted, once for ``key``. Else the
+    request that waits for another. Raises ApprovalPending where the same is asked for already."""
+    threshold = threshold_pico()
+    if threshold == 0:
+        return None
+    locks.deeds(organization.pk)
+    counted = MoneyDeed.objects.filter(kind=kind, organization=organization)
+    if counted.filter(key=key).exists():
+        return None  # it is done; whoever calls again gets the same answer
+    lately = counted.filter(at__gt=clock.now() - SPAN).aggregate(sum=Sum("amount_pico"))["sum"]
+    if not needs_another(amount_pico, threshold_pico=threshold, lately_pico=int(lately or 0)):
+        MoneyDeed.objects.create(
+            kind=kind, organization=organization, key=key, amount_pico=abs(amount_pico), by=person_of(by)
+        )
+        return None
+    return ask(
+        kind=kind,
+        organization=organization,
+        invoice=invoice,
+        amount_pico=amount_pico,
+        reason=reason,
+        detail=detail,
+        by=by,
+    )
 
 
 @transaction.atomic
@@ -151,6 +195,8 @@ class Outcome:
     """What became of a deed: done, or waiting for another administrator."""
 
     request: ApprovalRequest | None = None
+    #: What is being paid back, where that was the deed.
+    refunds: tuple[Refund, ...] = ()
 
     @property
     def is_done(self) -> bool:

@@ -15,7 +15,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncMonth
 
 from moorage.accounts.models import Organization
-from moorage.billing import invoices, ledger, locks, prices, rater, tiers, wallets
+from moorage.billing import invoices, ledger, locks, prices, rater, settlement, tiers, wallets
 from moorage.billing import statement as statements
 from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import BillingMonth, MinimumCommitment, RatedUsage, Statement, UnratedUsage
@@ -110,6 +110,11 @@ def _freeze(organization: Organization, period: Period, now: dt.datetime) -> Sta
     """The month as it will stay. The rows are locked against late rating by the caller's lock."""
     _charge_minimum(organization, period, now)
     built = running(organization=organization, period=period, with_minimum=True)
+    # Credit that came after the usage pays here at the latest.
+    applied = settlement.settle_month(
+        organization_id=organization.pk, period_start=period.start, due_pico=built.due_pico, now=now
+    )
+    built = dataclasses.replace(built, credit_applied_pico=built.credit_applied_pico + applied)
     document = statements.canonical(built)
     return Statement.objects.create(
         organization=organization,

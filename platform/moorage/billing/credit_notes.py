@@ -29,7 +29,7 @@ from django.db.models import Max, QuerySet, Sum
 from moorage.accounts import audit
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
-from moorage.billing import credit_rules, invoices, ledger, locks, owed, states, wallets
+from moorage.billing import credit_rules, invoices, ledger, locks, owed, settlement, states, wallets
 from moorage.billing.credit_rules import Credit, LineLeft, Part, TaxLeft
 from moorage.billing.errors import CreditNoteNotFound, NothingToCredit, ReasonMissing
 from moorage.billing.ledger import Account, Entry
@@ -74,6 +74,8 @@ def issue(
     locked = Invoice.objects.select_for_update(of=("self",)).select_related("organization").get(pk=invoice.pk)
     if InvoiceStatus(locked.status) not in _CREDITABLE:
         raise NothingToCredit
+    # What credit has paid, no provider can give back.
+    is_to_wallet = is_to_wallet or settlement.is_from_credit(locked.pk)
     credit = _planned(locked, parts, amount_cents)
     note = _kept(locked, credit, reason=said, by=by, moment=moment, is_to_wallet=is_to_wallet)
     _post(note, locked, credit)

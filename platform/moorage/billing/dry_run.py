@@ -13,9 +13,9 @@ from django.db import connection
 from django.db.models import Count, Q, Sum
 
 from moorage.accounts.models import Organization
-from moorage.billing import candidates, rater, rating, tiers
-from moorage.billing.models import Meter, RatedUsage, UnratedUsage
-from moorage.billing.price_book import PriceBook, PriceRow
+from moorage.billing import candidates, prices, rater, rating, tiers
+from moorage.billing.models import Meter, MinimumCommitment, RatedUsage, UnratedUsage
+from moorage.billing.price_book import FREE_STATES, PriceBook, PriceRow
 from moorage.kernel.clock import Period
 
 _REQUESTS: Final = """
@@ -68,11 +68,13 @@ class Rerated:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One organization's month: as it was rated, and by the candidate."""
+    """One organization's month: as it was rated, and by the candidate; each with what is missing to the minimum."""
 
     organization: Organization
     rated_pico: int
     candidate_pico: int
+    #: The least that was agreed on for the month; 0: nothing.
+    minimum_pico: int
     #: Measured facts of the month that are not rated yet: in the candidate's amount alone.
     waiting: int
     #: Meter and served name of what has no price in the candidate, in no amount.
@@ -119,21 +121,34 @@ def run(*, period: Period, text: str, is_whole: bool = False) -> DryRun:
     month = Q(ended_at__gte=period.start, ended_at__lt=period.end)
     by_organization = RatedUsage.objects.filter(month).order_by().values_list("organization_id")
     rated = dict(by_organization.annotate(pico=Sum("amount_pico")))
+    least = _minimums(period)
     queued = UnratedUsage.objects.filter(month).order_by().values_list("organization_id")
     waiting = dict(queued.annotate(count=Count("*")))
     differences = [
         Difference(
             organization=one,
-            rated_pico=int(rated.get(one.pk, 0)),
-            candidate_pico=rerated.pico.get(one.pk, 0),
+            rated_pico=_at_least(least.get(one.pk, 0), int(rated.get(one.pk, 0))),
+            candidate_pico=_at_least(least.get(one.pk, 0), rerated.pico.get(one.pk, 0)),
+            minimum_pico=least.get(one.pk, 0),
             waiting=waiting.get(one.pk, 0),
             unpriced=tuple(sorted(rerated.unpriced.get(one.pk, ()))),
         )
         for one in organizations
-        if one.pk in rated or one.pk in rerated.pico or one.pk in waiting
+        if one.pk in rated or one.pk in rerated.pico or one.pk in waiting or least.get(one.pk)
     ]
     differences.sort(key=lambda one: (-abs(one.difference_pico), one.organization.name, one.organization.pk))
     return DryRun(period=period, differences=tuple(differences))
+
+
+def _at_least(minimum_pico: int, charged_pico: int) -> int:
+    """What a month comes to with what is missing to its minimum, as closing charges it."""
+    return charged_pico + prices.shortfall(minimum_pico=minimum_pico, charged_pico=charged_pico)
+
+
+def _minimums(period: Period) -> dict[str, int]:
+    """The minimum that holds for the month, of every organization that ever agreed on one."""
+    agreed = MinimumCommitment.objects.filter(period_start__lte=period.start).order_by("period_start", "id")
+    return {organization_id: int(pico) for organization_id, pico in agreed.values_list("organization_id", "pico")}
 
 
 def rerate(sums: Iterable[UsageSum], book: PriceBook) -> Rerated:
@@ -159,7 +174,7 @@ def rerate(sums: Iterable[UsageSum], book: PriceBook) -> Rerated:
                 found[price.id] = price
                 key = (one.organization_id, price.id)
                 by_price[key] = by_price.get(key, 0) + quantity
-            elif meter not in rating.OPTIONAL:
+            elif meter not in rating.OPTIONAL and one.state not in FREE_STATES:
                 unpriced.setdefault(one.organization_id, set()).add((str(meter), one.served_name))
     for (organization_id, price_id), quantity in by_price.items():
         price = found[price_id]

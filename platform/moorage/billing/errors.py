@@ -213,6 +213,12 @@ class NotOffered(errors.Conflict):
     code = "not_offered"
 
 
+class NothingToPayOut(errors.Conflict):
+    """Nothing of this credit note goes back by bank transfer."""
+
+    code = "nothing_to_pay_out"
+
+
 class NothingToRefund(errors.Conflict):
     """There is no unused paid credit that can be paid back to where it came from."""
 

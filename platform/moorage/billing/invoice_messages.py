@@ -81,7 +81,7 @@ def credit_note(message: OutboxMessage, providers: Providers, now: dt.datetime) 
     with transaction.atomic():
         CreditNote.objects.filter(pk=note.pk).update(provider_reference=reference[:120])
         if refund_cents:
-            _given_back(note, refund_cents * PICO_PER_CENT, now)
+            given_back(note, refund_cents * PICO_PER_CENT, now)
 
 
 def document(invoice: Invoice, customer_reference: str) -> InvoiceDocument:
@@ -119,7 +119,8 @@ def document(invoice: Invoice, customer_reference: str) -> InvoiceDocument:
     )
 
 
-def _given_back(note: CreditNote, pico: int, now: dt.datetime) -> None:
+def given_back(note: CreditNote, pico: int, now: dt.datetime) -> None:
+    """Posts that ``pico`` of the note went back from where the invoice was paid; once."""
     clearing = Account(f"{note.invoice.provider}_clearing")
     ledger.post(
         kind="credit_note_refund",

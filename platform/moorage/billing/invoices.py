@@ -163,6 +163,14 @@ def settle_paid(*, invoice: Invoice, now: dt.datetime, reason: str) -> None:
 
 
 @transaction.atomic
+def settle_from_credit(*, invoice: Invoice, now: dt.datetime) -> None:
+    """The organization's credit has paid all that was owed; whoever calls has posted it. What went out is taken back
+    at the provider, so that nobody pays it again. Raises InvoiceChanged."""
+    states.move(invoice, to=InvoiceStatus.PAID, reason="Paid from credit.", paid_at=now)
+    _tell_provider(invoice, VOID, now)
+
+
+@transaction.atomic
 def give_up(*, invoice: Invoice, now: dt.datetime, reason: str) -> None:
     """Nobody expects the money any more; a payment that comes after all is still taken. Raises InvoiceChanged."""
     pico = owed.cents(invoice) * PICO_PER_CENT

@@ -40,6 +40,12 @@ def wallet(organization_id: str) -> None:
     _take("SELECT 1 FROM wallet WHERE organization_id = %s FOR UPDATE", organization_id)
 
 
+def deeds(organization_id: str) -> None:
+    """Until this transaction ends nobody else counts what administrators have done for the organization alone. Taken
+    before all others."""
+    _take("SELECT pg_advisory_xact_lock(hashtextextended('billing:deeds:' || %s, 0))", organization_id)
+
+
 def number_invoices() -> None:
     """Until this transaction ends, nobody else gives out an invoice number: so none is ever left out."""
     _take("SELECT pg_advisory_xact_lock(hashtextextended('billing:invoice_number', 0))")

@@ -196,6 +196,11 @@ class PaymentProvider(Protocol):
         """The present state. REFUND. Raises ReferenceUnknown."""
         ...
 
+    def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:
+        """Every refund of a payment, by its own reference or that of what was charged for it; nothing for one that is
+        not known, and without REFUND."""
+        ...
+
     def fetch_dispute(self, reference: str) -> ProviderDispute:
         """The present state. DISPUTE. Raises ReferenceUnknown."""
         ...

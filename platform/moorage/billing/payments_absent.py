@@ -64,6 +64,10 @@ class WithoutCards:
         """See the port."""
         _missing(Capability.REFUND)
 
+    def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:  # noqa: ARG002
+        """See the port."""
+        return iter(())
+
     def fetch_dispute(self, reference: str) -> ProviderDispute:  # noqa: ARG002
         """See the port."""
         _missing(Capability.DISPUTE)

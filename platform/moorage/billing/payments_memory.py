@@ -15,11 +15,9 @@ from moorage.billing.payments import (
     Payment,
     PaymentStatus,
     ProviderDispute,
-    ProviderDisputeStatus,
     ProviderEvent,
     ProviderInvoice,
     ProviderRefund,
-    ProviderRefundStatus,
     ProviderRefused,
     ProviderStatus,
     ReferenceUnknown,
@@ -28,15 +26,14 @@ from moorage.billing.payments import (
     TopUpDocument,
     UsageReport,
 )
+from moorage.billing.payments_memory_hands import DECLINED, MemoryHands
 from moorage.kernel import clock
 
 _Kept = TypeVar("_Kept")
-#: The last digits of a card that saves well and then declines every charge.
-DECLINED = "0341"
 
 
-class MemoryProvider:
-    """Keeps everything in dictionaries. ``pay``, ``save_card`` and ``dispute`` are what a customer would do."""
+class MemoryProvider(MemoryHands):
+    """Keeps everything in dictionaries. What customers and banks do is in payments_memory_hands.py."""
 
     def __init__(self, name: str = "memory", *, has_meter: bool = False) -> None:
         self.name = name
@@ -47,6 +44,8 @@ class MemoryProvider:
         self._setups: dict[str, str] = {}
         self._methods: dict[str, SavedMethod] = {}
         self._payments: dict[str, Payment] = {}
+        #: What paid an invoice, by the invoice's reference.
+        self._invoice_payments: dict[str, Payment] = {}
         self._refunds: dict[str, ProviderRefund] = {}
         self._disputes: dict[str, ProviderDispute] = {}
         self._credit_notes: dict[str, CreditNoteDocument] = {}
@@ -102,6 +101,13 @@ class MemoryProvider:
         self._invoices[invoice.reference] = dataclasses.replace(
             invoice, credited_cents=invoice.credited_cents + document.owed_cents
         )
+        if document.refund_cents:
+            self._keep_refund(
+                f"mem_refund_{document.credit_note_id}",
+                self._invoice_payments[invoice.reference],
+                document.refund_cents,
+                refund_id="",
+            )
         return reference
 
     def start_setup(
@@ -160,23 +166,15 @@ class MemoryProvider:
             return self._refunds[reference]
         if payment.refunded_cents + document.cents > payment.paid_cents:
             raise ProviderRefused("That is more than is left of the payment.")
-        self._payments[payment.reference] = dataclasses.replace(
-            payment, refunded_cents=payment.refunded_cents + document.cents
-        )
-        self._refunds[reference] = ProviderRefund(
-            reference=reference,
-            status=ProviderRefundStatus.SUCCEEDED,
-            currency=document.currency,
-            cents=document.cents,
-            payment_reference=payment.reference,
-            refund_id=document.refund_id,
-            created_at=clock.now(),
-        )
-        return self._refunds[reference]
+        return self._keep_refund(reference, payment, document.cents, refund_id=document.refund_id)
 
     def fetch_refund(self, reference: str) -> ProviderRefund:
         """See the port."""
         return _found(self._refunds, reference)
+
+    def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:
+        """See the port."""
+        return (one for one in list(self._refunds.values()) if one.payment_reference == reference)
 
     def fetch_dispute(self, reference: str) -> ProviderDispute:
         """See the port."""
@@ -184,7 +182,8 @@ class MemoryProvider:
 
     def payments_since(self, since: dt.datetime) -> Iterator[Payment]:
         """See the port."""
-        return (one for one in self._payments.values() if one.created_at >= since)
+        every = [*self._payments.values(), *self._invoice_payments.values()]
+        return (one for one in every if one.created_at >= since)
 
     def refunds_since(self, since: dt.datetime) -> Iterator[ProviderRefund]:
         """See the port."""
@@ -210,60 +209,6 @@ class MemoryProvider:
         """See the port."""
         mine = (one for one in self._usage.values() if one.customer_reference == customer_reference)
         return sum(one.value_micro for one in mine if start <= one.at < end)
-
-    # What the customer, or somebody at the provider, does.
-
-    def pay(self, reference: str) -> None:
-        """The customer pays an invoice or a top-up."""
-        if reference in self._payments:
-            payment = self._payments[reference]
-            self._payments[reference] = dataclasses.replace(
-                payment, status=PaymentStatus.PAID, paid_cents=payment.cents, reason=""
-            )
-            return
-        known = self.fetch_invoice(reference)
-        assert known.status in {ProviderStatus.OPEN, ProviderStatus.UNCOLLECTIBLE}
-        self._invoices[reference] = dataclasses.replace(
-            known, status=ProviderStatus.PAID, paid_cents=known.total_cents - known.credited_cents
-        )
-
-    def give_up(self, reference: str) -> None:
-        """The provider no longer expects the money."""
-        known = self.fetch_invoice(reference)
-        self._invoices[reference] = dataclasses.replace(known, status=ProviderStatus.UNCOLLECTIBLE)
-
-    def save_card(self, customer_reference: str, *, last4: str = "4242") -> None:
-        """The customer saves a card."""
-        self._methods[self._known(customer_reference)] = SavedMethod(
-            reference=f"mem_card_{last4}",
-            customer_reference=customer_reference,
-            brand="visa",
-            last4=last4,
-            expires="2030-12",
-        )
-
-    def dispute(self, reference: str, *, cents: int | None = None) -> str:
-        """The customer's bank takes a payment back, of a top-up or of an invoice; the dispute's reference."""
-        dispute = f"mem_dispute_{reference}"
-        payment, invoice = self._payments.get(reference), self._invoices.get(reference)
-        paid = payment or invoice
-        assert paid is not None
-        self._disputes[dispute] = ProviderDispute(
-            reference=dispute,
-            status=ProviderDisputeStatus.OPEN,
-            reason="fraudulent",
-            currency=paid.currency,
-            cents=cents or paid.paid_cents,
-            payment_reference=reference,
-            top_up_id=payment.top_up_id if payment else "",
-            invoice_id=invoice.invoice_id if invoice else "",
-            created_at=clock.now(),
-        )
-        return dispute
-
-    def close_dispute(self, reference: str, status: ProviderDisputeStatus) -> None:
-        """The banks have decided."""
-        self._disputes[reference] = dataclasses.replace(self.fetch_dispute(reference), status=status)
 
     def _payment(self, document: TopUpDocument) -> Payment:
         reference = f"mem_{document.top_up_id}"

@@ -15,6 +15,8 @@ from moorage.kernel.patterns import matches, specificity
 
 #: Everything is charged in this currency.
 CURRENCY: Final = "USD"
+#: States in which a replica cannot answer: free where no price names them. A price without a state means the others.
+FREE_STATES: Final = frozenset({"pull", "load", "frozen"})
 #: Kinds of usage whose prices a book remembers.
 _MOST_REMEMBERED: Final = 200_000
 
@@ -32,7 +34,7 @@ class PriceRow:
     currency: str = CURRENCY
     #: Whose alone it is; None: everybody's.
     organization_id: str | None = None
-    #: Of replica seconds; empty: any.
+    #: Of replica seconds; an empty state means every one in which a replica can answer, an empty class any.
     state: str = ""
     device_class: str = ""
     valid_to: dt.datetime | None = None
@@ -142,7 +144,7 @@ class PriceBook:
 def _fits(row: PriceRow, what: Priced) -> bool:
     return (
         matches(row.model, what.served_name)
-        and row.state in ("", what.state)
+        and (row.state == what.state or (not row.state and what.state not in FREE_STATES))
         and (not row.device_class or matches(row.device_class, what.device_class))
     )
 

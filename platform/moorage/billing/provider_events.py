@@ -14,13 +14,15 @@ from moorage.billing.payments import Capability, PaymentProvider, ProviderDisput
 _INVOICE: Final = "invoice."
 _PAYMENTS: Final = ("checkout.session.", "payment_intent.")
 _REFUNDS: Final = ("refund.", "charge.refund.")
+#: Its object is the charge, not the refund.
+_REFUNDED: Final = "charge.refunded"
 _DISPUTE: Final = "charge.dispute."
 _CUSTOMER: Final = "customer.updated"
 
 
 def is_ours_to_see(kind: str) -> bool:
     """Whether anything follows from events of this kind. Pure."""
-    return kind.startswith((_INVOICE, *_PAYMENTS, *_REFUNDS, _DISPUTE)) or kind == _CUSTOMER
+    return kind.startswith((_INVOICE, *_PAYMENTS, *_REFUNDS, _DISPUTE)) or kind in {_CUSTOMER, _REFUNDED}
 
 
 def apply(kind: str, object_id: str, *, provider: PaymentProvider, now: dt.datetime) -> None:
@@ -38,6 +40,10 @@ def apply(kind: str, object_id: str, *, provider: PaymentProvider, now: dt.datet
             _payment(object_id, provider, now)
         elif kind.startswith(_REFUNDS):
             refunds.apply(provider.fetch_refund(object_id), provider=provider.name, now=now)
+        elif kind == _REFUNDED:
+            if Capability.REFUND in provider.capabilities:
+                for one in list(provider.refunds_of(object_id)):
+                    refunds.apply(one, provider=provider.name, now=now)
         elif kind.startswith(_DISPUTE):
             dispute(provider.fetch_dispute(object_id), provider=provider, now=now)
         else:

@@ -12,7 +12,7 @@ import logging
 
 from django.db import transaction
 
-from moorage.billing import invoices
+from moorage.billing import invoices, settlement
 from moorage.billing.models import Invoice, InvoiceStatus, ProviderCustomer
 from moorage.billing.payments import ProviderInvoice, ProviderStatus
 
@@ -38,6 +38,8 @@ class Ours:
     total_cents: int
     statement_sha256: str
     customer_reference: str
+    #: It is paid, by the organization's credit: at the provider it is void, or soon.
+    is_from_credit: bool = False
 
 
 class StateMismatch(Exception):
@@ -62,6 +64,8 @@ def decide(ours: Ours, theirs: ProviderInvoice) -> Move:
         case ProviderStatus.DRAFT | ProviderStatus.OPEN:
             return Move.NOTHING
         case ProviderStatus.PAID:
+            if ours.is_from_credit:
+                raise StateMismatch(f"{theirs.reference} is paid, but credit had paid ours: pay one of them back")
             if ours.status is InvoiceStatus.PAID:
                 return Move.NOTHING
             if ours.status not in {InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE}:
@@ -71,7 +75,7 @@ def decide(ours: Ours, theirs: ProviderInvoice) -> Move:
             return Move.PAID
         case ProviderStatus.VOID:
             may = ours.status in {InvoiceStatus.FINALIZED, InvoiceStatus.UNCOLLECTIBLE}
-            if ours.status is InvoiceStatus.PAID:
+            if ours.status is InvoiceStatus.PAID and not ours.is_from_credit:
                 raise StateMismatch(f"{theirs.reference} is void, but ours is paid")
             return Move.VOID if may else Move.NOTHING
         case ProviderStatus.UNCOLLECTIBLE:
@@ -95,6 +99,7 @@ def apply(theirs: ProviderInvoice, *, provider: str, now: dt.datetime) -> Invoic
         total_cents=invoice.total_cents,
         statement_sha256=invoice.statement.sha256,
         customer_reference=customers.values_list("reference", flat=True).first() or "",
+        is_from_credit=invoice.status == InvoiceStatus.PAID and settlement.is_from_credit(invoice.pk),
     )
     match decide(ours, theirs):
         case Move.NOTHING:

@@ -20,7 +20,7 @@ from moorage.accounts.models import Organization
 from moorage.billing import ledger, locks, rating, rating_batch, wallets
 from moorage.billing.ledger import Account, Entry, Posting
 from moorage.billing.models import BillingMonth, Meter, Price, Statement, UnratedUsage
-from moorage.billing.price_book import PriceBook, Priced, PriceRow
+from moorage.billing.price_book import FREE_STATES, PriceBook, Priced, PriceRow
 from moorage.billing.rating_batch import Added, Group, Rate
 from moorage.billing.tiers import of_json
 from moorage.kernel import clock
@@ -153,7 +153,7 @@ def _rates(groups: Iterable[Group], closed: dict[str, set[dt.datetime]]) -> list
 
 def _is_lacking(rate: Rate) -> bool:
     """Whether a meter that has to have a price may be without one."""
-    return any(
+    return rate.group.state not in FREE_STATES and any(
         price is None and meter not in rating.OPTIONAL for meter, price in zip(_METERS, rate.prices, strict=True)
     )
 

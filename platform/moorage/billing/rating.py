@@ -14,7 +14,7 @@ from typing import Final
 
 from moorage.billing import tiers
 from moorage.billing.models import Meter
-from moorage.billing.price_book import PriceBook
+from moorage.billing.price_book import FREE_STATES, PriceBook
 from moorage.billing.tiers import Piece
 from moorage.kernel.clock import Period
 
@@ -100,7 +100,7 @@ def rate(source: Source, book: PriceBook, used: Mapping[Counter, int] = _NOTHING
             device_class=source.device_class,
         )
         if price is None:
-            if meter in OPTIONAL:
+            if meter in OPTIONAL or source.state in FREE_STATES:
                 continue
             return NoPrice(source=source, meter=meter)
         counter = (source.organization_id, price.id, Period.containing(source.ended_at).start)

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from moorage.billing.price_book import FREE_STATES
+
 _METERS: Final = ("input_tokens", "cached_input_tokens", "output_tokens", "requests", "replica_seconds")
 
 _RATES: Final = ", ".join(f"{meter} text, {meter}_pico bigint, {meter}_graduated boolean" for meter in _METERS)
@@ -67,7 +69,10 @@ _LINES: Final = f"""
 }) AS l (meter, quantity, price_id, pico, is_graduated)
  WHERE l.quantity > 0 AND l.price_id IS NOT NULL
 """
-_LACKING: Final = " OR ".join(f"(s.{meter} > 0 AND p.{meter} IS NULL)" for meter in _METERS if meter != "requests")
+_FREE: Final = ", ".join(f"'{state}'" for state in sorted(FREE_STATES))
+_LACKING: Final = f"s.state NOT IN ({_FREE}) AND (" + (
+    " OR ".join(f"(s.{meter} > 0 AND p.{meter} IS NULL)" for meter in _METERS if meter != "requests") + ")"
+)
 SET_BACK: Final = f"""
 WITH lacking AS (
     DELETE FROM rating_source s USING rating_rate p WHERE {_JOINED} AND ({_LACKING})

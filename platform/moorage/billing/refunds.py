@@ -11,7 +11,7 @@ from django.db.models import QuerySet, Sum
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.models import Organization
-from moorage.billing import providers, wallets
+from moorage.billing import foreign_refunds, providers, wallets
 from moorage.billing.errors import InvalidTopUp, NothingToRefund, ReasonMissing
 from moorage.billing.ledger import Account
 from moorage.billing.models import GrantKind, OutboxMessage, Refund, RefundStatus, TopUp, TopUpStatus, new_refund_id
@@ -77,13 +77,13 @@ def of(organization: Organization) -> QuerySet[Refund]:
 
 @transaction.atomic
 def apply(theirs: ProviderRefund, *, provider: str, now: dt.datetime) -> Refund | None:
-    """Brings our refund to the provider's present state; None when it is of no payment of ours. Raises StateMismatch,
-    also for a refund of a top-up that was made at the provider: nobody has taken the credit for it."""
+    """Brings our refund to the provider's present state; None when it is of no top-up of ours. One that somebody made
+    at the provider becomes ours (foreign_refunds.py). Raises StateMismatch."""
     found = Refund.objects.select_for_update(of=("self",)).select_related("organization", "top_up")
     ours = found.filter(pk=theirs.refund_id, provider=provider).first() if theirs.refund_id else None
     if ours is None:
-        if theirs.payment_reference and TopUp.objects.filter(payment_reference=theirs.payment_reference).exists():
-            raise StateMismatch(f"{theirs.reference} pays {theirs.cents} cents back that we did not ask for")
+        ours = foreign_refunds.kept(theirs, provider=provider, now=now)
+    if ours is None:
         return None
     for name, wanted, seen in (
         ("currency", ours.currency, theirs.currency),
@@ -98,14 +98,16 @@ def apply(theirs: ProviderRefund, *, provider: str, now: dt.datetime) -> Refund 
         changes |= {"status": RefundStatus.SUCCEEDED, "settled_at": now}
     elif theirs.status is ProviderRefundStatus.FAILED and ours.status != RefundStatus.FAILED:
         changes |= {"status": RefundStatus.FAILED, "settled_at": now}
-        wallets.grant(
-            organization=ours.organization,
-            kind=GrantKind.PAID,
-            pico=ours.cents * PICO_PER_CENT,
-            source=f"refund_failed:{ours.id}",
-            funded_by=Account(f"{provider}_clearing"),
-            by=MOORAGE,
-        )
+        if ours.cents > ours.uncovered_cents:
+            wallets.grant(
+                organization=ours.organization,
+                kind=GrantKind.PAID,
+                pico=(ours.cents - ours.uncovered_cents) * PICO_PER_CENT,
+                source=f"refund_failed:{ours.id}",
+                funded_by=Account(f"{provider}_clearing"),
+                by=MOORAGE,
+            )
+        foreign_refunds.undo(ours)
     Refund.objects.filter(pk=ours.pk).update(**changes)
     for name, value in changes.items():
         setattr(ours, name, value)
@@ -114,7 +116,7 @@ def apply(theirs: ProviderRefund, *, provider: str, now: dt.datetime) -> Refund 
 
 def _refund(top_up: TopUp, cents: int, reason: str, key: str, by: Actor) -> Refund | None:
     refund_id = new_refund_id()
-    taken_cents = _take(top_up, cents, refund_id, by)
+    taken_cents = foreign_refunds.take(top_up, cents, refund_id, by)
     if taken_cents == 0:
         return None
     now = clock.now()
@@ -145,21 +147,3 @@ def _refund(top_up: TopUp, cents: int, reason: str, key: str, by: Actor) -> Refu
         detail={"cents": taken_cents, "top_up": top_up.id, "reason": reason[:2000]},
     )
     return made
-
-
-def _take(top_up: TopUp, cents: int, refund_id: str, by: Actor) -> int:
-    """Takes whole cents out of the wallet: what is below a cent stays in it."""
-    for _ in range(2):
-        with transaction.atomic():
-            taken = wallets.revoke(
-                organization=top_up.organization,
-                pico_most=cents * PICO_PER_CENT,
-                source=f"refund:{refund_id}",
-                into=Account(f"{top_up.provider}_clearing"),
-                by=by,
-            )
-            cents = taken // PICO_PER_CENT
-            if taken == cents * PICO_PER_CENT:
-                return cents
-            transaction.set_rollback(True)
-    raise AssertionError("the wallet's lock is held: a smaller demand is met in full")

@@ -127,6 +127,13 @@ class StripePayments:
         with self._translated():
             return objects.refund(self._client.v1.refunds.retrieve(reference))
 
+    def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:
+        """See the port."""
+        of = "charge" if reference.startswith(("ch_", "py_")) else "payment_intent"
+        with self._translated():
+            for found in self._client.v1.refunds.list({of: reference, "limit": 100}).auto_paging_iter():
+                yield objects.refund(found)
+
     def fetch_dispute(self, reference: str) -> ProviderDispute:
         """See the port."""
         with self._translated():

@@ -11,6 +11,8 @@ from moorage.billing import (
     outbox,
     providers,
     rater,
+    serving,
+    settlement,
     topups,
     usage_watch,
     wallet_allowance,
@@ -25,9 +27,11 @@ from moorage.kernel import clock
 
 @shared_task
 def rate() -> None:
-    """Rates whatever waits, and tells the gateways what is left."""
+    """Rates whatever waits, and tells the gateways what is left and the deployments who may run."""
     rater.rate_all()
+    settlement.settle_due(now=clock.now())
     wallet_allowance.keep()
+    serving.keep(now=clock.now())
 
 
 @shared_task

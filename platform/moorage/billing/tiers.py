@@ -71,6 +71,13 @@ def dearest(tiers: Sequence[Tier]) -> int:
     return max(tier.pico for tier in tiers)
 
 
+def held_too_much(tiers: Sequence[Tier], quantity: int) -> int:
+    """The most by which a hold of ``quantity`` units at the dearest rate is above what they cost, wherever in the month
+    they lie. Workers hold side by side, without knowing how far the others have brought the month: no cheaper rate is
+    safe for all of them at a border. It is given back when the usage is rated, seconds later (wallet_allowance.py)."""
+    return quantity * (dearest(tiers) - min(tier.pico for tier in tiers))
+
+
 def as_json(tiers: Sequence[Tier]) -> list[dict[str, int]]:
     """As the table keeps them."""
     return [{"from": tier.begins, "pico": tier.pico} for tier in tiers]

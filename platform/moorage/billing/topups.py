@@ -152,7 +152,10 @@ def record_transfer(*, top_up: TopUp, by: Actor, reason: str, received_at: dt.da
     with transaction.atomic():
         provider.record(top_up.checkout_reference, received_at=received_at or now)
         paid = provider.fetch_payment(top_up.checkout_reference)
-        topup_state.apply(paid, provider=provider.name, now=now)
+        try:
+            topup_state.apply(paid, provider=provider.name, now=now)
+        except StateMismatch as differs:
+            raise TopUpChanged(f"The transfer is not what was asked for: {differs}.") from differs
         audit.record(
             organization=top_up.organization,
             by=by,

@@ -15,11 +15,14 @@ Each cut is compared once, and with everything since the beginning: a difference
 that a clock or a late report feigned is taken back by the next. The sweep does it every two seconds.
 """
 
+import dataclasses
 import datetime as dt
 import json
+from collections.abc import Mapping
 from typing import Final
 
 from django.db import connection, transaction
+from django.db.models import Min
 
 from moorage.accounts import allowances
 from moorage.billing.models import UnratedUsage, Wallet
@@ -51,6 +54,21 @@ SELECT coalesce(sum(r.amount_pico), 0)
  WHERE r.organization_id = %s AND r.ended_at > %s
    AND r.ended_at > coalesce(to_timestamp((%s::jsonb ->> u.boot_id)::bigint / 1000000.0), %s)
 """
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """How far usage has come, as of one moment."""
+
+    #: Everything that ended by then is measured here; None: nobody knows.
+    shipped_until: dt.datetime | None
+    #: When the first usage ended that waits for its turn, by organization.
+    first_waiting: Mapping[str, dt.datetime]
+
+    def has_unrated(self, organization_id: str, *, until: dt.datetime) -> bool:
+        """Whether usage of the organization that ended by ``until`` waits to be rated."""
+        first = self.first_waiting.get(organization_id)
+        return first is not None and first <= until
 
 
 def fill(wallet: Wallet) -> None:
@@ -86,13 +104,14 @@ def keep() -> int:
     with connection.cursor() as cursor:
         cursor.execute(_WAITING)
         waiting = [row[0] for row in cursor.fetchall()]
+    seen = look()
     for organization_id in waiting:
-        keep_one(organization_id)
+        _keep_one(organization_id, seen)
     return len(waiting)
 
 
 @transaction.atomic
-def keep_one(organization_id: str) -> None:
+def _keep_one(organization_id: str, seen: Look) -> None:
     """The next step for one organization: its allowance is filled, and a cut compared or taken."""
     wallet = Wallet.objects.select_for_update().get(pk=organization_id)
     if wallet.opened_at is None or not wallet.is_limited:
@@ -101,14 +120,17 @@ def keep_one(organization_id: str) -> None:
     if wallet.cut_at is None:
         _cut(wallet)
     else:
-        _compare(wallet)
+        _compare(wallet, seen)
 
 
-def has_unrated(organization_id: str, *, until: dt.datetime) -> bool:
-    """Whether usage that ended by ``until`` waits to be rated. What has no price waits for a person and costs nothing
-    until then."""
-    waiting = UnratedUsage.objects.filter(organization_id=organization_id, ended_at__lte=until, unpriced_meter="")
-    return waiting.exists()
+def look() -> Look:
+    """How far usage is shipped and rated, of all organizations at once. What has no price waits for a person and costs
+    nothing until then."""
+    # The mark first: what ended by it is in the queue by then, or rated.
+    shipped = ShippingMark.objects.values_list("complete_until", flat=True).first()
+    rows = UnratedUsage.objects.filter(unpriced_meter="").order_by()
+    waiting = rows.values_list("organization_id").annotate(first=Min("ended_at"))
+    return Look(shipped_until=shipped, first_waiting=dict(waiting))
 
 
 def _cut(wallet: Wallet) -> None:
@@ -121,13 +143,11 @@ def _cut(wallet: Wallet) -> None:
     wallet.save(update_fields=["cut_at", "cut_used_pico", "cut_boots"])
 
 
-def _compare(wallet: Wallet) -> None:
+def _compare(wallet: Wallet, seen: Look) -> None:
     """Does nothing before everything that ended by the cut is rated."""
     assert wallet.cut_at is not None and wallet.cut_used_pico is not None and wallet.cut_boots is not None
     marks = [wallet.cut_at, *(_EPOCH + dt.timedelta(microseconds=told) for told in wallet.cut_boots.values())]
-    if not ShippingMark.objects.filter(complete_until__gt=max(marks)).exists():
-        return
-    if has_unrated(wallet.pk, until=max(marks)):
+    if seen.shipped_until is None or seen.shipped_until <= max(marks) or seen.has_unrated(wallet.pk, until=max(marks)):
         return
     with connection.cursor() as cursor:
         cursor.execute(_AFTER, [wallet.pk, min(marks), json.dumps(wallet.cut_boots), wallet.cut_at])

@@ -11,8 +11,8 @@ from moorage.accounts.models import Organization
 from moorage.billing import customers, ledger, wallet_watch
 from moorage.billing.ledger import Account
 from moorage.billing.models import Grant, GrantKind, LedgerEntry, Wallet
+from moorage.billing.wallet_draws import credits_of
 from moorage.billing.wallet_order import in_order
-from moorage.billing.wallets import credits_of
 from moorage.kernel.clock import Period
 
 #: Grants that are used up are not of interest for long.
@@ -23,6 +23,7 @@ _MOVEMENTS_SHOWN: Final = 500
 WORDS: Final = {
     "credit_granted": "Credit added",
     "credit_used": "Usage",
+    "invoice_paid_from_credit": "Invoice paid",
     "credit_expired": "Expired",
     "credit_revoked": "Taken back",
 }

@@ -6,23 +6,22 @@ holds it. Lock order: prices and months (locks.py), a wallet, its allowance.
 """
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from django.db import transaction
-from django.db.models import F, Sum
+from django.db.models import Sum
 
 from moorage.accounts import audit
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
-from moorage.billing import ledger, wallet_allowance, wallet_order
+from moorage.billing import ledger, wallet_allowance, wallet_draws, wallet_order
 from moorage.billing.ledger import Account, Entry
-from moorage.billing.models import Grant, GrantDraw, GrantKind, LedgerTransaction, Taking, TakingKind, Wallet
+from moorage.billing.models import Grant, GrantDraw, GrantKind, Taking, TakingKind, Wallet
+from moorage.billing.wallet_allowance import Look
 from moorage.billing.wallet_lock import open_wallet, opened
-from moorage.billing.wallet_order import Credit, Draw
 from moorage.billing.wallet_proof import prove
 from moorage.kernel import clock
-from moorage.metering.models import ShippingMark
 
 __all__ = [
     "applied_in",
@@ -120,11 +119,11 @@ def capture(
     known = Taking.objects.filter(pk=idempotency_key).first()
     if known is not None:
         return int(known.taken_pico)
-    taken = _draws(wallet, pico) if wallet.credit_pico else ()
-    _post_draws(
+    taken = wallet_draws.draws(wallet, pico) if wallet.credit_pico else ()
+    wallet_draws.post(
         wallet, taken, kind="credit_used", idempotency_key=idempotency_key, into=Account.RECEIVABLE, effective_at=at
     )
-    return _note(
+    return wallet_draws.note(
         wallet, taken, pico, kind=TakingKind.CAPTURE, idempotency_key=idempotency_key, period_start=period_start, at=at
     )
 
@@ -143,10 +142,12 @@ def revoke(*, organization: Organization, pico_most: int, source: str, into: Acc
         return int(known.taken_pico)
     most = min(pico_most, wallet_allowance.unheld(wallet))
     paid = Grant.objects.for_organization(organization).filter(kind=GrantKind.PAID, remaining_pico__gt=0)
-    taken = wallet_order.draws(wallet_order.newest_first(credits_of(paid)), most)
+    taken = wallet_order.draws(wallet_order.newest_first(wallet_draws.credits_of(paid)), most)
     now = clock.now()
-    _post_draws(wallet, taken, kind="credit_revoked", idempotency_key=key, into=into, effective_at=now)
-    pico = _note(wallet, taken, pico_most, kind=TakingKind.REVOKE, idempotency_key=key, period_start=None, at=now)
+    wallet_draws.post(wallet, taken, kind="credit_revoked", idempotency_key=key, into=into, effective_at=now)
+    pico = wallet_draws.note(
+        wallet, taken, pico_most, kind=TakingKind.REVOKE, idempotency_key=key, period_start=None, at=now
+    )
     audit.record(
         organization=organization,
         by=by,
@@ -176,23 +177,24 @@ def with_credit(organization_ids: Iterable[str]) -> frozenset[str]:
 def expire_due(*, now: dt.datetime) -> int:
     """Posts credit whose time is over to breakage, as far as no request holds it; the rest follows when it is free.
     Usage of that time is rated first. How much expired, in pico-units."""
-    shipped = ShippingMark.objects.values_list("complete_until", flat=True).first()
-    due = Grant.objects.filter(expires_at__lte=min(now, shipped) if shipped else now, remaining_pico__gt=0)
+    seen = wallet_allowance.look()
+    until = min(now, seen.shipped_until) if seen.shipped_until else now
+    due = Grant.objects.filter(expires_at__lte=until, remaining_pico__gt=0)
     sources = due.order_by("expires_at").values_list("organization_id", flat=True)[:_EXPIRED_AT_ONCE]
-    return sum(_expire(organization_id, now=now) for organization_id in sorted(set(sources)))
+    return sum(_expire(organization_id, seen, now=now) for organization_id in sorted(set(sources)))
 
 
 @transaction.atomic
-def _expire(organization_id: str, *, now: dt.datetime) -> int:
+def _expire(organization_id: str, seen: Look, *, now: dt.datetime) -> int:
     wallet = open_wallet(organization_id)
     over = Grant.objects.filter(organization_id=organization_id, remaining_pico__gt=0, expires_at__lte=now)
     first = over.order_by("expires_at").values_list("expires_at", flat=True).first()
-    if first is None or wallet_allowance.has_unrated(organization_id, until=first):
+    if first is None or seen.has_unrated(organization_id, until=first):
         return 0
-    taken = wallet_order.draws(wallet_order.in_order(credits_of(over)), wallet_allowance.unheld(wallet))
+    taken = wallet_order.draws(wallet_order.in_order(wallet_draws.credits_of(over)), wallet_allowance.unheld(wallet))
     content = ":".join(draw.grant_id for draw in taken[:1])
     drawn = GrantDraw.objects.filter(grant_id__in=[draw.grant_id for draw in taken]).count()
-    _post_draws(
+    wallet_draws.post(
         wallet,
         taken,
         kind="credit_expired",
@@ -202,77 +204,3 @@ def _expire(organization_id: str, *, now: dt.datetime) -> int:
     )
     wallet_allowance.fill(wallet)
     return sum(draw.pico for draw in taken)
-
-
-def _draws(wallet: Wallet, pico: int) -> tuple[Draw, ...]:
-    rows = Grant.objects.filter(organization_id=wallet.pk, remaining_pico__gt=0)
-    return wallet_order.draws(wallet_order.in_order(credits_of(rows)), pico)
-
-
-def credits_of(grants: Iterable[Grant]) -> list[Credit]:
-    """``grants`` as the order of use sees them."""
-    return [
-        Credit(
-            id=one.id,
-            remaining_pico=one.remaining_pico,
-            priority=one.priority,
-            expires_at=one.expires_at,
-            created_at=one.created_at,
-        )
-        for one in grants
-    ]
-
-
-def _post_draws(
-    wallet: Wallet,
-    taken: Sequence[Draw],
-    *,
-    kind: str,
-    idempotency_key: str,
-    into: Account,
-    effective_at: dt.datetime,
-) -> LedgerTransaction | None:
-    pico = sum(draw.pico for draw in taken)
-    if pico == 0:
-        return None
-    posted = ledger.post(
-        kind=kind,
-        idempotency_key=idempotency_key,
-        entries=[
-            Entry(account=Account.WALLET, organization_id=wallet.pk, pico=pico),
-            Entry(account=into, organization_id=wallet.pk, pico=-pico),
-        ],
-        effective_at=effective_at,
-    )
-    for draw in taken:
-        changed = Grant.objects.filter(pk=draw.grant_id, remaining_pico__gte=draw.pico).update(
-            remaining_pico=F("remaining_pico") - draw.pico
-        )
-        assert changed == 1, "the wallet's lock keeps everybody else away"
-    GrantDraw.objects.bulk_create(
-        GrantDraw(grant_id=draw.grant_id, transaction=posted, pico=draw.pico) for draw in taken
-    )
-    return posted
-
-
-def _note(
-    wallet: Wallet,
-    taken: Sequence[Draw],
-    asked: int,
-    *,
-    kind: TakingKind,
-    idempotency_key: str,
-    period_start: dt.datetime | None,
-    at: dt.datetime,
-) -> int:
-    pico = sum(draw.pico for draw in taken)
-    Taking.objects.create(
-        idempotency_key=idempotency_key,
-        organization_id=wallet.pk,
-        kind=kind,
-        asked_pico=asked,
-        taken_pico=pico,
-        period_start=period_start,
-        at=at,
-    )
-    return pico

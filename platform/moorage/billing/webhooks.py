@@ -21,6 +21,7 @@ from moorage.billing.models import (
     EventCursor,
     Invoice,
     InvoiceStatus,
+    PutAway,
     Refund,
     RefundStatus,
     TopUp,
@@ -182,6 +183,8 @@ def _event(payload: bytes) -> dict[str, object]:
 @transaction.atomic
 def _claim(now: dt.datetime, limit: int) -> list[WebhookEvent]:
     due = WebhookEvent.objects.select_for_update(skip_locked=True).filter(applied_at=None, next_attempt_at__lte=now)
+    # What a person has put away is nobody's work any more.
+    due = due.exclude(pk__in=PutAway.objects.values("pk"))
     found = list(due.order_by("received_at", "id")[:limit])
     for event in found:
         event.attempts += 1

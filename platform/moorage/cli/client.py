@@ -1,7 +1,7 @@
 """One conversation with the REST API: where it is, the key, and its errors as sentences."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import httpx
@@ -10,6 +10,8 @@ from moorage.kernel.errors import PlatformError
 
 #: A little more than the longest wait that the API accepts.
 _PATIENCE_SECONDS: Final = 930
+#: A stream says something more often than this.
+_SILENCE_SECONDS: Final = 40
 
 
 class ApiRefused(PlatformError):
@@ -46,6 +48,27 @@ class Client:
     def text(self, path: str, *, params: Mapping[str, str] | None = None) -> str:
         """The answer's text. Raises as call does."""
         return self._send("GET", path, params, None).text
+
+    def stream(self, path: str, *, params: Mapping[str, str] | None = None, last_event_id: str = "") -> Iterator[str]:
+        """The lines of an answer that stays open; it may end, or break off, at any time. Raises ApiRefused."""
+        headers = {"Authorization": f"Bearer {self.key}", "Accept": "text/event-stream"}
+        if last_event_id:
+            headers["Last-Event-ID"] = last_event_id
+        try:
+            with (
+                httpx.Client(
+                    transport=self.transport, headers=headers, timeout=httpx.Timeout(_SILENCE_SECONDS, connect=10)
+                ) as http,
+                http.stream("GET", self.url.rstrip("/") + path, params=dict(params or {})) as response,
+            ):
+                if response.is_error:
+                    response.read()
+                    raise _refusal(response)
+                yield from response.iter_lines()
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout):
+            return
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ApiUnreachable(f"{ApiUnreachable.__doc__} ({error})") from error
 
     def _send(self, method: str, path: str, params: Mapping[str, str] | None, json: Any) -> httpx.Response:
         try:

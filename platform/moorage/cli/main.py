@@ -1,4 +1,4 @@
-"""`moorage`: apply, plan, status, logs, rollback, pause, resume, delete, keys, limits, usage.
+"""`moorage`: apply, plan, status, logs, events, retry, rollback, pause, resume, delete, scale, keys, limits, usage.
 
 The address and the key come from MOORAGE_API_URL and MOORAGE_API_TOKEN. Exit status: 0 done, 1 refused, 2 wrong words.
 """
@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from moorage.cli import following
 from moorage.cli.client import ApiRefused, Client
 from moorage.kernel.errors import PlatformError
 
@@ -36,6 +37,8 @@ def main(
             print(f"line {problem['line']}: {problem['path']}: {problem['message']}", file=sys.stderr)
         print(refusal.message, file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
     except (PlatformError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
@@ -62,12 +65,15 @@ def _parser() -> argparse.ArgumentParser:
         each.add_argument("--var", action="append", default=[], metavar="NAME=VALUE", help="for ${NAME} in the file")
     apply.add_argument("--no-wait", action="store_true", help="return as soon as it is accepted")
     verb("list", _list, "List the deployments.", is_named=False)
-    verb("status", _status, "Show one deployment, its models and replicas.")
-    logs = verb("logs", _logs, "Print the last lines of a deployment's runners.")
-    logs.add_argument("--replica", help="only this replica's")
-    rollback = verb("rollback", _rollback, "Make an earlier revision the one that runs.")
-    rollback.add_argument("revision", type=int)
+    following.add_to(verb)
+    rollback = verb("rollback", _rollback, "Make another revision the one that runs, or take an update back.")
+    rollback.add_argument(
+        "revision", type=int, nargs="?", help="any number (default: what served before the update under way)"
+    )
+    rollback.add_argument("--plan", action="store_true", help="say what it would do; nothing is written")
+    verb("promote", _promote, "Give the revision on trial all requests.")
     verb("env", _env, "Print the environment of the file's services, ready for an env file.")
+    verb("scale", _scale, "Show how many replicas were wanted, and why.")
     verb("pause", _post, "Run none until resumed.").set_defaults(action="pause")
     verb("resume", _post, "Undo a pause.").set_defaults(action="resume")
     verb("delete", _delete, "End a deployment; its usage stays.")
@@ -109,6 +115,7 @@ def _plan(client: Client, chosen: argparse.Namespace) -> None:
     answer = client.call("PUT", f"/deployments/{chosen.name}", params={"dry_run": "true"}, json=_document(chosen))
     for step in answer["steps"]:
         print(step)
+    _print_forecasts([one for one in answer["updates"] if one["change"] == "replace"], is_said=True)
 
 
 def _list(client: Client, _chosen: argparse.Namespace) -> None:
@@ -116,25 +123,41 @@ def _list(client: Client, _chosen: argparse.Namespace) -> None:
         print(f"{one['name']:<40} {one['status']:<14} revision {one['revision']}")
 
 
-def _status(client: Client, chosen: argparse.Namespace) -> None:
-    one = client.call("GET", f"/deployments/{chosen.name}")
-    print(f"{one['name']} is {one['status']}: {one['reason']}")
-    for model in one["models"]:
-        print(f"  {model['served_name']}: {model['reference']} ({model['quantization']}) on {model['engine']}")
-    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["data"]:
-        print(f"  {replica['id']} {replica['status']}: {replica['reason']}")
-
-
-def _logs(client: Client, chosen: argparse.Namespace) -> None:
-    for replica in client.call("GET", f"/deployments/{chosen.name}/replicas")["data"]:
-        if chosen.replica in {None, replica["id"]}:
-            print(f"== {replica['id']} ({replica['status']})")
-            print(client.call("GET", f"/deployments/{chosen.name}/replicas/{replica['id']}/logs")["text"])
+def _scale(client: Client, chosen: argparse.Namespace) -> None:
+    for one in client.call("GET", f"/deployments/{chosen.name}/scale-decisions")["data"]:
+        print(f"{one['at']}  {one['model_key']}  {one['from']} -> {one['to']}  {one['why']}")
 
 
 def _rollback(client: Client, chosen: argparse.Namespace) -> None:
-    client.call("POST", f"/deployments/{chosen.name}/rollback", json={"revision": chosen.revision})
-    print(f"{chosen.name} goes back to revision {chosen.revision}.")
+    if chosen.revision is None:
+        answer = client.call("POST", f"/deployments/{chosen.name}/update/roll-back")
+        print(f"{chosen.name} goes back to revision {answer['revision']}.")
+        return
+    path = f"/deployments/{chosen.name}/rollback"
+    plan = client.call("POST", path, json={"revision": chosen.revision, "dry_run": True})
+    _print_forecasts(plan["updates"])
+    if not chosen.plan:
+        client.call("POST", path, json={"revision": chosen.revision})
+        print(f"{chosen.name} goes to revision {chosen.revision}.")
+
+
+def _promote(client: Client, chosen: argparse.Namespace) -> None:
+    answer = client.call("POST", f"/deployments/{chosen.name}/update/promote")
+    print(f"{chosen.name} goes on to revision {answer['revision']} alone.")
+
+
+def _print_forecasts(forecasts: list[dict[str, Any]], *, is_said: bool = False) -> None:
+    for one in forecasts:
+        print(f"{one['served_name']}:" if is_said else f"{one['served_name']}: {one['sentence']}")
+        for difference in one["differences"]:
+            print(f"  {difference}")
+        if one["extra_replicas"]:
+            seconds, cost = one["extra_seconds"], one["extra_cost"]
+            if seconds is None or cost is None:
+                print(f"  {one['extra_replicas']} more while both run; nobody knows yet for how long")
+            else:
+                amount = f"{cost['amount']} {cost['currency']}"
+                print(f"  {one['extra_replicas']} more for about {seconds:.1f} s while both run: {amount}")
 
 
 def _env(client: Client, chosen: argparse.Namespace) -> None:

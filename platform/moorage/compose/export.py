@@ -8,7 +8,7 @@ import yaml
 from moorage.compose.variable_names import endpoint_name, model_name
 
 if TYPE_CHECKING:
-    from moorage.compose.spec import Binding, ModelSpec, ScaleSpec, Spec
+    from moorage.compose.spec import Binding, ModelSpec, PlacementSpec, ScaleSpec, SleepSpec, Spec, UpdateSpec
 
 _HEADER = (
     "# Written by Moorage, which runs the models only. To run a service with Docker Compose, give it your own image.\n"
@@ -86,10 +86,15 @@ def _extension(model: "ModelSpec") -> dict[str, Any]:
         extension["driver"] = model.driver
     if model.gpus is not None:
         extension["gpus"] = model.gpus
+    extension |= _placement(model.placement)
     if model.health is not None:
         health = {name.removesuffix("_seconds"): value for name, value in vars(model.health).items()}
         extension["healthcheck"] = {name: value for name, value in health.items() if value is not None}
     extension["scale"] = _scale(model.scale)
+    if sleep := _sleep(model.sleep):
+        extension["scale"]["sleep"] = sleep
+    if update := _update(model.update):
+        extension["update"] = update
     if model.environment:
         extension["environment"] = {name: _literal(value) for name, value in model.environment}
     if model.labels:
@@ -97,9 +102,62 @@ def _extension(model: "ModelSpec") -> dict[str, Any]:
     return extension
 
 
+def _placement(placement: "PlacementSpec") -> dict[str, Any]:
+    document: dict[str, Any] = {}
+    if placement.gpu_memory_bytes is not None:
+        document["gpu_memory"] = _size(placement.gpu_memory_bytes)
+    if placement.priority != "normal":
+        document["priority"] = placement.priority
+    if placement.node_labels:
+        document["node"] = {"labels": {name: _literal(value) for name, value in placement.node_labels}}
+    return document
+
+
+def _size(size: int) -> str:
+    """In the largest unit that says it exactly; shares are whole MiB."""
+    gib, mib = 1024**3, 1024**2
+    return f"{size // gib}g" if size % gib == 0 else f"{size // mib}m"
+
+
 def _scale(scale: "ScaleSpec") -> dict[str, Any]:
     idle = "never" if scale.idle_seconds is None else scale.idle_seconds
-    return {"min": scale.min, "max": scale.max, "idle": idle}
+    document: dict[str, Any] = {"min": scale.min, "max": scale.max, "idle": idle}
+    for name in ("warm", "target"):
+        if getattr(scale, name):
+            document[name] = getattr(scale, name)
+    if scale.down_delay_seconds:
+        document["down_delay"] = scale.down_delay_seconds
+    if scale.schedule:
+        document["schedule"] = [
+            {
+                "days": list(one.days),
+                "from": one.from_text,
+                "to": one.to_text,
+                "timezone": one.timezone,
+                "min": one.min,
+            }
+            for one in scale.schedule
+        ]
+    return document
+
+
+def _sleep(sleep: "SleepSpec") -> dict[str, Any]:
+    given = {name.removesuffix("_seconds"): value for name, value in vars(sleep).items() if value is not None}
+    return {name: value or "never" for name, value in given.items()}
+
+
+def _update(update: "UpdateSpec") -> dict[str, Any]:
+    document: dict[str, Any] = {} if update.strategy == "surge" else {"strategy": update.strategy}
+    canary = update.canary
+    if canary is not None:
+        document["canary"] = {
+            "weight": canary.weight,
+            "for": canary.for_seconds,
+            "errors": f"{canary.errors_hundredths / 100:g}%",
+            "first_token": f"{canary.first_token_hundredths / 100:g}x",
+            "tokens": f"{canary.tokens_hundredths / 100:g}x",
+        }
+    return document
 
 
 def _literal(text: str) -> str:

@@ -1,14 +1,12 @@
-"""What Compose has no word for, per model: GPUs, probing, scale, engine environment, labels (`x-moorage`)."""
+"""What Compose has no word for, per model: GPUs, probing, engine environment, labels (`x-moorage`)."""
 
 import re
 
 from moorage.compose import fields
 from moorage.compose.problems import Report, join, listed, shown
-from moorage.compose.spec import DEFAULT_IDLE_SECONDS, Gpus, HealthSpec, ScaleSpec
+from moorage.compose.spec import Gpus, HealthSpec
 from moorage.compose.yaml_nodes import Node, Scalar, Sequence
 
-MAX_REPLICAS = 64
-MAX_IDLE_SECONDS = 7 * 24 * 3600
 MAX_GPUS = 16
 MAX_LABELS = 32
 
@@ -87,33 +85,6 @@ def read_health(node: Node, path: str, report: Report) -> HealthSpec | None:
             case "test" | "disable" | "start_interval":
                 report.warning(place, entry.key_at, "Moorage probes the model with a real request and ignores this.")
     return HealthSpec(**values) if any(value is not None for value in values.values()) else None
-
-
-def read_scale(node: Node, path: str, report: Report) -> ScaleSpec:
-    """`min`, `max` and `idle`; what is not given keeps its default."""
-    table = fields.mapping(node, path, report)
-    if table is None:
-        return ScaleSpec()
-    hints = {"replicas": "Write min and max instead of replicas."}
-    fields.refuse_unknown(table.entries, ("min", "max", "idle"), path, report, hints)
-    least, most, idle = 0, None, DEFAULT_IDLE_SECONDS
-    for key, entry in table.entries.items():
-        place = join(path, key)
-        match key:
-            case "min":
-                least = fields.integer(entry.value, place, report, low=0, high=MAX_REPLICAS) or 0
-            case "max":
-                most = fields.integer(entry.value, place, report, low=1, high=MAX_REPLICAS)
-            case "idle":
-                never = isinstance(entry.value, Scalar) and entry.value.text == "never"
-                read = None if never else fields.seconds(entry.value, place, report, low=1, high=MAX_IDLE_SECONDS)
-                idle = None if never else read or DEFAULT_IDLE_SECONDS  # type: ignore[assignment]
-    if most is not None and most < least:
-        report.error(
-            join(path, "max"), table.entries["max"].key_at, f"max is below min ({least}). Raise max or lower min."
-        )
-        most = least
-    return ScaleSpec(min=least, max=most if most is not None else max(1, least), idle_seconds=idle)
 
 
 def read_environment(node: Node, path: str, report: Report) -> tuple[tuple[str, str], ...]:

@@ -3,9 +3,18 @@
 import re
 from collections.abc import Mapping as Table
 
-from moorage.compose import fields, flags, model_extension, reference
+from moorage.compose import (
+    fields,
+    flags,
+    model_extension,
+    placement_extension,
+    reference,
+    scale_extension,
+    sleep_extension,
+    update_extension,
+)
 from moorage.compose.problems import Position, Report, join, listed, shown
-from moorage.compose.spec import Driver, Flag, Gpus, HealthSpec, ModelSpec, ScaleSpec
+from moorage.compose.spec import Driver, Flag, Gpus, HealthSpec, ModelSpec, ScaleSpec, SleepSpec, UpdateSpec
 from moorage.compose.yaml_nodes import Entry, Mapping, Node, Scalar
 
 MIN_CONTEXT, MAX_CONTEXT = 128, 1_048_576
@@ -21,13 +30,17 @@ _SERVED_NAME = re.compile(r"[A-Za-z0-9._/-]{1,120}")
 _OFFICIAL = ("model", "name", "context_size", "runtime_flags")
 # Keys of the older dialect stand in the model itself; written under x-moorage, Docker Compose accepts the file too.
 _BOTH_PLACES = ("driver", "gpus", "healthcheck")
-_EXTENSION = (*_BOTH_PLACES, "scale", "environment", "labels")
+_EXTENSION = (*_BOTH_PLACES, "gpu_memory", "priority", "node", "scale", "update", "environment", "labels")
 _HINTS = {
     "backend": "There is no key 'backend' here. Write driver: llama.cpp or driver: vllm.",
     "image": "There is no key 'image' in a model. Write the reference as model.",
     "replicas": "There is no key 'replicas' here. Write x-moorage: {scale: {min: 1, max: 2}}.",
     "scale": "There is no key 'scale' here. Write it under x-moorage.",
     "deploy": "There is no key 'deploy' in a model. Write gpus, and x-moorage: {scale: …} for replicas.",
+    "update": "There is no key 'update' in a model. Write it under x-moorage.",
+    "gpu_memory": "There is no key 'gpu_memory' in a model. Write it under x-moorage.",
+    "priority": "There is no key 'priority' in a model. Write it under x-moorage.",
+    "node": "There is no key 'node' in a model. Write it under x-moorage.",
     "environment": "There is no key 'environment' in a model. Write it under x-moorage.",
     "labels": "There is no key 'labels' in a model. Write it under x-moorage.",
     "quantization": "There is no key 'quantization' here. Choose it with the tag in model.",
@@ -86,12 +99,15 @@ def read_model(
     )
     driver = _read_driver(extension["driver"], report) if "driver" in extension else None
     gpus = _read_gpus(extension, report)
+    placement = placement_extension.read_placement(extension, gpus, report)
+    if placement.gpu_memory_bytes is not None:
+        gpus = None  # a share is of one GPU, whether that is said or not
     chosen = (
         _read_flags(values["runtime_flags"], place("runtime_flags"), driver, report)
         if "runtime_flags" in values
         else ()
     )
-    _check_parallel(chosen, gpus, place("runtime_flags"), at, report)
+    _check_parallel(chosen, 1 if placement.gpu_memory_bytes else gpus, place("runtime_flags"), at, report)
     return None if found is None else ModelSpec(
         key=key,
         reference=found,
@@ -100,8 +116,11 @@ def read_model(
         context_size=context_size,
         flags=chosen,
         gpus=gpus,
+        placement=placement,
         health=_read_health(extension, report),
         scale=_read_scale(extension, report),
+        sleep=_read_sleep(extension, report),
+        update=_read_update(extension, report),
         environment=_read_pairs(extension, "environment", report),
         labels=_read_pairs(extension, "labels", report),
     )  # fmt: skip
@@ -203,7 +222,23 @@ def _read_scale(extension: Table[str, _Placed], report: Report) -> ScaleSpec:
     if "scale" not in extension:
         return ScaleSpec()
     path, entry = extension["scale"]
-    return model_extension.read_scale(entry.value, path, report)
+    return scale_extension.read_scale(entry.value, path, report)
+
+
+def _read_sleep(extension: Table[str, _Placed], report: Report) -> SleepSpec:
+    if "scale" not in extension:
+        return SleepSpec()
+    path, entry = extension["scale"]
+    if not isinstance(entry.value, Mapping) or "sleep" not in entry.value.entries:
+        return SleepSpec()
+    return sleep_extension.read_sleep(entry.value.entries["sleep"].value, join(path, "sleep"), report)
+
+
+def _read_update(extension: Table[str, _Placed], report: Report) -> UpdateSpec:
+    if "update" not in extension:
+        return UpdateSpec()
+    path, entry = extension["update"]
+    return update_extension.read_update(entry.value, path, report)
 
 
 def _read_pairs(extension: Table[str, _Placed], key: str, report: Report) -> tuple[tuple[str, str], ...]:

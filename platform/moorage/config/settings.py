@@ -30,8 +30,20 @@ def _whole(name: str) -> int | None:
     return int(value)
 
 
+def _seconds(name: str, default: int) -> int:
+    value = _whole(name)
+    return default if value is None else value
+
+
 def _listed(name: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in os.environ.get(name, "").split(",") if part.strip())
+
+
+def _pairs(name: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _listed(name)]
+    if any(not (key and value) for key, _, value in pairs):
+        raise ImproperlyConfigured(f"{name} must be a list of name=value, such as default=runc,untrusted=runsc.")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _database(url: str) -> dict[str, object]:
@@ -78,8 +90,24 @@ MOORAGE_VLLM_PYTHON = os.environ.get("MOORAGE_VLLM_PYTHON") or None
 MOORAGE_LLAMACPP_IMAGE = _text("MOORAGE_LLAMACPP_IMAGE", "moorage/runner-llamacpp:cpu")
 MOORAGE_VLLM_IMAGE = _text("MOORAGE_VLLM_IMAGE", "moorage/runner-vllm:cpu")
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or None
+#: Whether this process may reach the container runtime: the provisioning worker alone.
+MOORAGE_HOLDS_RUNTIME = os.environ.get("MOORAGE_HOLDS_RUNTIME") == "1"
+#: What an Engine starts containers with, by how far an organization is trusted (fleet/runtime_classes.py).
+MOORAGE_RUNTIME_CLASSES = {"default": "runc"} | _pairs("MOORAGE_RUNTIME_CLASSES")
 #: What replicas may use of this machine; None: all that the machine has.
 MOORAGE_NODE_MEMORY_BYTES = _whole("MOORAGE_NODE_MEMORY_BYTES")
+#: A file of nodes that are not there (fleet/declared_pool.py), in the place of this machine or beside it.
+MOORAGE_POOL = Path(os.environ["MOORAGE_POOL"]).absolute() if os.environ.get("MOORAGE_POOL") else None
+#: Devices are taken from the fullest node that has room, or from the emptiest: pack | spread.
+MOORAGE_PLACEMENT = _text("MOORAGE_PLACEMENT", "pack")
+if MOORAGE_PLACEMENT not in ("pack", "spread"):
+    raise ImproperlyConfigured("MOORAGE_PLACEMENT is pack or spread.")
+#: How long a replica that nobody calls stays frozen and then stopped, unless its Compose file says; 0: never, and the
+#: longest that a Compose file may ask for.
+MOORAGE_SLEEP_FROZEN_SECONDS = _seconds("MOORAGE_SLEEP_FROZEN_SECONDS", 300)
+MOORAGE_SLEEP_STOPPED_SECONDS = _seconds("MOORAGE_SLEEP_STOPPED_SECONDS", 3600)
+MOORAGE_SLEEP_FROZEN_MOST_SECONDS = _seconds("MOORAGE_SLEEP_FROZEN_MOST_SECONDS", 24 * 3600)
+MOORAGE_SLEEP_STOPPED_MOST_SECONDS = _seconds("MOORAGE_SLEEP_STOPPED_MOST_SECONDS", 7 * 24 * 3600)
 #: The addresses people and programs use.
 MOORAGE_CONSOLE_URL = _text("MOORAGE_CONSOLE_URL", "http://127.0.0.1:8400").rstrip("/")
 MOORAGE_GATEWAY_URL = _text("MOORAGE_GATEWAY_URL", "http://127.0.0.1:8401").rstrip("/")
@@ -102,6 +130,8 @@ MOORAGE_SUSPENDED_DAYS = _whole("MOORAGE_SUSPENDED_DAYS") or 30
 MOORAGE_BILLING_MODE = _text("MOORAGE_BILLING_MODE", "postpaid")
 if MOORAGE_BILLING_MODE not in ("postpaid", "prepaid"):
     raise ImproperlyConfigured("MOORAGE_BILLING_MODE is postpaid or prepaid.")
+#: How many seconds a balance has to be used up before replicas are stopped for it.
+MOORAGE_EMPTY_SECONDS = _whole("MOORAGE_EMPTY_SECONDS") or 300
 #: Invoices above so many cents, and the first of an organization, wait for an administrator's approval.
 MOORAGE_REVIEW_ABOVE_CENTS = _whole("MOORAGE_REVIEW_ABOVE_CENTS") or 100_000
 MOORAGE_REVIEW_FIRST_INVOICE = _text("MOORAGE_REVIEW_FIRST_INVOICE", "yes") != "no"
@@ -307,7 +337,10 @@ CELERY_BEAT_SCHEDULE = {
     for name, task, seconds in [
         ("sweep-deployments", "moorage.deployments.tasks.sweep", 5.0),
         ("reap-orphans", "moorage.deployments.tasks.reap_orphans", 20.0),
+        ("report-remains", "moorage.deployments.tasks.report_remains", 300.0),
+        ("check-vitality", "moorage.deployments.tasks.check_vitality", 5.0),
         ("meter-replicas", "moorage.deployments.tasks.meter_replicas", 10.0),
+        ("forget-history", "moorage.deployments.tasks.forget_history", 600.0),
         ("rate-usage", "moorage.billing.tasks.rate", 2.0),
         ("run-billing", "moorage.billing.tasks.sweep", 30.0),
         ("reconcile", "moorage.billing.tasks.reconcile", 15.0),

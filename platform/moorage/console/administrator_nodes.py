@@ -8,6 +8,7 @@ from django.views.decorators.http import require_safe
 
 from moorage.console.doors import administrator
 from moorage.console.templatetags.shown import curl_command
+from moorage.fleet import isolation_rows
 from moorage.fleet import queries as fleet
 from moorage.fleet.models import Node
 
@@ -36,7 +37,7 @@ def nodes(request: HttpRequest) -> HttpResponse:
         )
         for node in fleet.nodes().prefetch_related("devices")
     ]
-    context = {"rows": rows, "command": curl_command("admin/nodes")}
+    context = {"rows": rows, "host_walls": isolation_rows.host_walls(), "command": curl_command("admin/nodes")}
     return render(request, "administrator/nodes.html", context)
 
 

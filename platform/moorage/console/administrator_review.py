@@ -7,7 +7,17 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from moorage.billing import approvals, meter_export, review_csv, review_queue, trouble, usage_watch
+from moorage.billing import (
+    approvals,
+    credit_notes,
+    foreign_refunds,
+    meter_export,
+    payouts,
+    review_csv,
+    review_queue,
+    trouble,
+    usage_watch,
+)
 from moorage.billing import services as billing
 from moorage.billing.reconciliation import runs
 from moorage.console.doors import actor_of, administrator
@@ -40,6 +50,14 @@ def review(request: HttpRequest) -> HttpResponse:
         "anomalies": usage_watch.open_anomalies().count(),
         "parked": trouble.parked_messages()[:_SHOWN_MOST],
         "failing": trouble.failing_webhooks()[:_SHOWN_MOST],
+        "payouts": [
+            (one, credit_notes.number_text(one), one.refund_cents * PICO_PER_CENT)
+            for one in payouts.waiting()[:_SHOWN_MOST]
+        ],
+        "uncovered": [
+            (one, one.cents * PICO_PER_CENT, one.uncovered_cents * PICO_PER_CENT)
+            for one in foreign_refunds.uncovered()[:_SHOWN_MOST]
+        ],
         "pushes": [(one, one.value_micro * meter_export.PICO_PER_MICRO) for one in meter_export.stuck()[:_SHOWN_MOST]],
         "command": curl_command("admin/review"),
     }

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from moorage.accounts import queries as accounts
 from moorage.accounts.models import Organization
 from moorage.billing import refunds, topups
+from moorage.billing import services as billing
 from moorage.console.addresses import found
 from moorage.console.doors import actor_of, administrator
 from moorage.console.forms_review import RefundForm
@@ -29,7 +30,7 @@ def top_ups(request: HttpRequest, slug: str) -> HttpResponse:
     form = RefundForm(request.POST if request.method == "POST" else None, initial={"key": ids.new("ref")})
     if request.method == "POST" and form.is_valid():
         try:
-            made = refunds.refund_credit(
+            outcome = billing.refund_credit(
                 organization=organization,
                 cents=form.cents(),
                 reason=form.cleaned_data["reason"],
@@ -39,8 +40,9 @@ def top_ups(request: HttpRequest, slug: str) -> HttpResponse:
         except PlatformError as error:
             form.add_error(error.param if error.param in form.fields else None, error.message)
         else:
-            amount = Money(sum(one.cents for one in made) * PICO_PER_CENT)
-            messages.success(request, f"{amount} are on their way back.")
+            amount = Money(sum(one.cents for one in outcome.refunds) * PICO_PER_CENT)
+            waits = "So much asks for another administrator: it waits for them on the review page."
+            messages.success(request, f"{amount} are on their way back." if outcome.is_done else waits)
             return redirect("console:admin_top_ups", slug=slug)
     context = {
         "organization": organization,

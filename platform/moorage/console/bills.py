@@ -1,7 +1,5 @@
 """Bills as files, credit notes, the export that a customer verifies, and to whom invoices are made out."""
 
-from typing import Final
-
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -20,7 +18,6 @@ from moorage.console.forms_bills import BillingDetailsForm
 from moorage.kernel.money import PICO_PER_CENT
 
 #: Who may say to whom invoices are made out.
-MAY_SET_DETAILS: Final = frozenset({Role.OWNER})
 
 
 @member(accounts.MAY_SEE_BILLING)
@@ -108,7 +105,7 @@ def details(request: HttpRequest, membership: Membership) -> HttpResponse:
     initial = {name: getattr(known, name) for name in BillingDetailsForm.base_fields}
     form = BillingDetailsForm(request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST":
-        accounts.require_role(membership, MAY_SET_DETAILS)
+        accounts.require_role(membership, accounts.MAY_SET_BILLING_DETAILS)
         if form.is_valid():
             try:
                 billing_details.set_details(organization=organization, by=actor_of(request), **form.cleaned_data)
@@ -120,7 +117,7 @@ def details(request: HttpRequest, membership: Membership) -> HttpResponse:
     context = {
         "organization": organization,
         "buyer": billing_details.buyer_of(organization),
-        "form": form if Role(membership.role) in MAY_SET_DETAILS else None,
+        "form": form if Role(membership.role) in accounts.MAY_SET_BILLING_DETAILS else None,
     }
     return render(request, "billing/details.html", context, status=422 if form.errors else 200)
 

@@ -11,16 +11,17 @@ from django.views.decorators.http import require_http_methods
 from moorage.accounts import queries as accounts
 from moorage.accounts.models import Membership, Organization
 from moorage.compose.problems import Problem, SpecInvalid
-from moorage.console import compose_notes
+from moorage.console import compose_notes, deployment_update
 from moorage.console.deployments import first_file
 from moorage.console.doors import actor_of, member
 from moorage.console.forms_deploy import EditForm, NewForm, written
 from moorage.deployments import draft as drafts
+from moorage.deployments import preview as previews
 from moorage.deployments import queries
 from moorage.deployments import services as deployments
 from moorage.deployments.errors import InvalidName
 from moorage.deployments.models import Deployment
-from moorage.deployments.queries import Preview
+from moorage.deployments.preview import Preview
 from moorage.kernel.errors import PlatformError
 
 
@@ -30,6 +31,7 @@ class Outcome:
 
     deployed: deployments.Applied | None = None
     plan: Preview | None = None
+    forecasts: tuple[deployment_update.Priced, ...] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -79,8 +81,9 @@ def _tried(request: HttpRequest, organization: Organization, form: EditForm, *, 
     try:
         prepared = drafts.draft(organization=organization, name=name, compose_text=text, variables=variables)
         if is_plan:
-            plan = queries.preview(organization=organization, draft=prepared)
-            return Outcome(plan=plan, problems=prepared.warnings)
+            plan = previews.preview(organization=organization, draft=prepared)
+            forecasts = deployment_update.priced(organization, plan.forecasts)
+            return Outcome(plan=plan, forecasts=forecasts, problems=prepared.warnings)
         return Outcome(deployed=deployments.write(organization=organization, prepared=prepared, by=actor_of(request)))
     except SpecInvalid as error:
         return Outcome(problems=error.problems)
@@ -101,6 +104,7 @@ def _page(
         "form": form,
         "deployment": deployment,
         "plan": outcome.plan,
+        "forecasts": outcome.forecasts,
         "errors": errors,
         "lines": compose_notes.noted(text, outcome.problems),
         "numbers": range(1, max(text.count("\n") + 1, int(form.fields["compose"].widget.attrs["rows"])) + 1),

@@ -7,8 +7,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.models import Membership
+from moorage.console import deployment_update
 from moorage.console.doors import actor_of, member
-from moorage.deployments import queries
+from moorage.deployments import forecast, queries
 from moorage.deployments import services as deployments
 from moorage.kernel.errors import Conflict
 
@@ -40,6 +41,18 @@ def resume(request: HttpRequest, membership: Membership, name: str) -> HttpRespo
 
 
 @member(accounts.MAY_DEPLOY)
+@require_POST
+def try_again(request: HttpRequest, membership: Membership, name: str) -> HttpResponse:
+    """Forgives what has failed and tries again now."""
+    found = queries.deployment(organization=membership.organization, name=name)
+    try:
+        deployments.try_again(deployment=found, by=actor_of(request))
+    except Conflict as error:
+        messages.error(request, error.message)
+    return redirect("console:deployment", membership.organization.slug, name)
+
+
+@member(accounts.MAY_DEPLOY)
 @require_http_methods(["GET", "POST"])
 def delete(request: HttpRequest, membership: Membership, name: str) -> HttpResponse:
     """Ends the deployment, after a page that says what goes and what stays."""
@@ -64,6 +77,7 @@ def roll_back(request: HttpRequest, membership: Membership, name: str, number: i
             "deployment": found,
             "revision": revision,
             "models": queries.pins_of(revision),
+            "forecasts": deployment_update.priced(membership.organization, forecast.of_revision(found, revision)),
             "rollback_options": f"""-H "Content-Type: application/json" -d '{{"revision": {number}}}'""",
         }
         return render(request, "deployments/roll_back.html", context)

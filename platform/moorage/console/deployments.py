@@ -16,7 +16,7 @@ from moorage.compose.environment import as_env_file
 from moorage.console import deployment_rows, snippets
 from moorage.console.deployment_live import live as live_of
 from moorage.console.doors import member
-from moorage.deployments import logs, queries
+from moorage.deployments import queries
 from moorage.deployments.errors import DeploymentNotFound
 from moorage.kernel.errors import NotFound
 from moorage.kernel.money import Money
@@ -110,17 +110,6 @@ def environment(request: HttpRequest, membership: Membership, name: str) -> Http
         raise NotFound("No service of this name binds a model in the Compose file.")
     headers = {"Content-Disposition": f'attachment; filename="{found.name}.{service}.env"'}
     return HttpResponse(as_env_file(services[service]), content_type="text/plain; charset=utf-8", headers=headers)
-
-
-@member()
-@require_safe
-def replica_log(request: HttpRequest, membership: Membership, name: str, replica_id: str) -> HttpResponse:
-    """A runner's last lines: as a page, or as the part of one that htmx asks for."""
-    found = queries.deployment(organization=membership.organization, name=name)
-    replica = queries.replica(deployment=found, replica_id=replica_id)
-    is_part = request.headers.get("HX-Request") == "true"
-    template = "deployments/_log.html" if is_part else "deployments/log.html"
-    return render(request, template, {"deployment": found, "replica": replica, "text": logs.tail(replica)})
 
 
 def may_deploy(membership: Membership) -> bool:

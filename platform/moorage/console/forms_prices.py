@@ -24,7 +24,7 @@ _UNITS: Final = (
     (Meter.REPLICA_SECONDS.value, _("Replica time, USD per replica second")),
 )
 _WHOLE: Final = "whole"
-_STATES: Final = (("", _("any")), *ReplicaState.choices)
+_STATES: Final = (("", _("idle and busy")), *ReplicaState.choices)
 
 
 def _moment(label: Any, help_text: Any) -> forms.DateTimeField:

@@ -40,6 +40,14 @@ _FILTERS: Final = {
     Grouping.MODEL: "model",
     Grouping.REVISION: "revision",
 }
+#: What replicas do, in the order of their life.
+_STATES: Final = (
+    ("pull", _("Pulling its weights")),
+    ("load", _("Loading them")),
+    ("frozen", _("Frozen, its memory kept")),
+    ("idle", _("Idle")),
+    ("busy", _("Busy")),
+)
 #: Replica time belongs to no key and no single served name.
 _WITH_TIME: Final = frozenset({Grouping.DEPLOYMENT, Grouping.DAY, Grouping.REVISION})
 
@@ -92,6 +100,7 @@ def usage_context(request: HttpRequest, organization: Organization, period: Peri
     labels = labels_of(organization, grouping)
     rows = metering.usage(organization=organization, start=start, end=end, by=grouping)
     days = metering.usage(organization=organization, start=start, end=end, by=Grouping.DAY)
+    total = metering.total(organization=organization, start=start, end=end)
     return {
         "month": month_choice(period, now=clock.now()),
         "grouping": grouping.value,
@@ -105,7 +114,10 @@ def usage_context(request: HttpRequest, organization: Organization, period: Peri
             )
             for row in rows
         ],
-        "total": metering.total(organization=organization, start=start, end=end),
+        "total": total,
+        "states": [
+            (name, words, total.replica_states[name]) for name, words in _STATES if name in total.replica_states
+        ],
         "has_time": grouping in _WITH_TIME,
         "chart": daily_chart.draw(days, period),
         "shipped_until": metering.shipped_until(),

@@ -4,10 +4,14 @@ PlatformError
 ├── NotFound
 │   ├── DeploymentNotFound
 │   ├── RevisionNotFound
-│   └── ReplicaNotFound
+│   ├── ReplicaNotFound
+│   └── UpdateNotFound
 ├── Conflict
 │   ├── ServedNameTaken
+│   ├── NoTrial
+│   ├── NoUpdate
 │   └── BeingDeleted
+├── TooManyReading          429: every place for reading along is taken
 └── InvalidInput
     └── InvalidName
 """
@@ -33,10 +37,35 @@ class ReplicaNotFound(errors.NotFound):
     code = "replica_not_found"
 
 
+class UpdateNotFound(errors.NotFound):
+    """The deployment has had its first revision only, so nothing was ever updated."""
+
+    code = "update_not_found"
+
+
 class ServedNameTaken(errors.Conflict):
     """Another deployment of your organization serves a model under this name. Choose another `name`."""
 
     code = "served_name_taken"
+
+
+class NoTrial(errors.Conflict):
+    """No revision of the deployment is on trial, so there is nothing to promote. `GET` shows what runs."""
+
+    code = "no_trial"
+
+
+class NoUpdate(errors.Conflict):
+    """No update of the deployment is under way that could be taken back. Roll back to a revision by its number."""
+
+    code = "no_update"
+
+
+class TooManyReading(errors.PlatformError):
+    """Your organization follows as many logs as it may at once. Close one, or read the last lines without following."""
+
+    code, status_code, type = "too_many_reading", 429, "invalid_request_error"
+    permanent = False
 
 
 class BeingDeleted(errors.Conflict):

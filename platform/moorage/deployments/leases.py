@@ -7,7 +7,7 @@ nothing. A lost lease is not an error: somebody else has taken over.
 import datetime as dt
 from typing import Final
 
-from django.db.models import F, Q
+from django.db import connection
 from django.db.models.functions import Now
 
 from moorage.deployments.models import Deployment, Replica
@@ -16,14 +16,27 @@ LEASE: Final = dt.timedelta(seconds=30)
 
 Row = type[Deployment] | type[Replica]
 
+#: One round trip, which Django's own update would not give back the epoch from.
+_CLAIM: Final[dict[Row, str]] = {
+    Deployment: """
+        UPDATE deployment SET epoch = epoch + 1,
+            lease_until = statement_timestamp() + make_interval(secs => %(seconds)s)
+        WHERE id = %(pk)s AND (lease_until IS NULL OR lease_until < statement_timestamp()) RETURNING epoch
+    """,
+    Replica: """
+        UPDATE replica SET epoch = epoch + 1,
+            lease_until = statement_timestamp() + make_interval(secs => %(seconds)s)
+        WHERE id = %(pk)s AND (lease_until IS NULL OR lease_until < statement_timestamp()) RETURNING epoch
+    """,
+}
+
 
 def claim(model: Row, pk: str) -> int | None:
     """The epoch of a new lease, or None while somebody holds one."""
-    rows = model.objects.filter(Q(lease_until=None) | Q(lease_until__lt=Now()), pk=pk)
-    if not rows.update(lease_until=Now() + LEASE, epoch=F("epoch") + 1):
-        return None
-    # The holder alone raises it until the lease ends, so reading it back is safe unless the lease has just been lost.
-    return model.objects.values_list("epoch", flat=True).get(pk=pk)
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM[model], {"pk": pk, "seconds": LEASE.total_seconds()})
+        row = cursor.fetchone()
+    return int(row[0]) if row is not None else None
 
 
 def renew(model: Row, pk: str, epoch: int) -> bool:

@@ -2,22 +2,28 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
-from moorage.deployments import planner, summary
-from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, RouteActivity
+from moorage.deployments import planner, summary, updates, withholding
+from moorage.deployments.loads import SILENT as SILENT
+from moorage.deployments.loads import in_flight
+from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, Update, Vitality
 from moorage.deployments.pins import Pin
 from moorage.deployments.planner import Failures, ObservedReplica
 from moorage.deployments.queries import pins_of
 from moorage.deployments.reasons import Reason, from_code
 from moorage.fleet import errors as fleet_errors
+from moorage.fleet import queries as fleet_queries
 from moorage.fleet.runtime import Container, ContainerRuntime
 from moorage.kernel import clock
 
 R = ReplicaStatus
-#: A gateway that has said nothing for so long has no say in the load.
-SILENT: Final = dt.timedelta(seconds=15)
+
+
+_ROOMLESS: Final = frozenset({Reason.NO_CAPACITY.code, Reason.ROOM_HELD.code})
+#: Why a replica drains for whose end nobody waits.
+_UNHURRIED: Final = frozenset({Reason.NEW_REVISION.code, Reason.SURPLUS.code})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -30,13 +36,15 @@ class Seen:
     rows: Mapping[str, Replica]
     troubles: Mapping[str, summary.Trouble]
     is_runtime_reachable: bool
+    trial: updates.Trial | None = None
 
 
 def off_reason(deployment: Deployment) -> Reason | None:
-    """Why nothing of ``deployment`` should run: it is being deleted or paused; None where it should."""
+    """Why nothing of ``deployment`` should run: it is being deleted or paused, or its organization does not pay for it
+    (withholding.py); None where it should."""
     if deployment.status == DeploymentStatus.DELETING:
         return Reason.DELETED
-    return Reason.PAUSED if deployment.is_paused else None
+    return Reason.PAUSED if deployment.is_paused else withholding.reason_of(deployment.organization)
 
 
 def look(deployment: Deployment, *, runtime: ContainerRuntime) -> Seen:
@@ -49,23 +57,38 @@ def look(deployment: Deployment, *, runtime: ContainerRuntime) -> Seen:
     is_reachable = True
     containers: dict[str, Container | None] = {}
     for replica in rows.values():
-        if replica.container_name and replica.status in {R.READY, R.DRAINING}:
+        if replica.container_name and replica.status in {R.READY, R.DRAINING, R.FROZEN, R.STOPPED}:
             try:
                 containers[replica.pk] = runtime.inspect(replica.container_name)
             except fleet_errors.RuntimeUnreachable:
                 is_reachable = False
                 break
-    loads = _in_flight_by_replica(deployment)
+    loads = in_flight(deployment, rows.values())
     now = clock.now()
-    observed = tuple(_observed(replica, containers, is_reachable, loads, now) for replica in rows.values())
-    pins = {pin.model_key: pin for pin in pins_of(deployment.target)}
+    stopped = [replica.pk for replica in rows.values() if replica.status == R.STOPPED]
+    roomless = frozenset(stopped) - fleet_queries.reserved_replica_ids() if stopped else frozenset()
+    stuck = dict(Vitality.objects.filter(replica__in=rows, stuck_at__isnull=False).values_list("replica_id", "detail"))
+    drained = fleet_queries.drained_node_ids()
+    observed = tuple(
+        dataclasses.replace(
+            _observed(replica, containers, is_reachable, loads, roomless, now),
+            is_stuck=replica.pk in stuck,
+            node_is_draining=replica.node_id in drained,
+            stuck_why=stuck.get(replica.pk, ""),
+        )
+        for replica in rows.values()
+    )
+    update = updates.open_of(deployment)
+    trial = updates.trial_of(update)
+    pins = {**(trial.pins if trial else {}), **{pin.model_key: pin for pin in pins_of(deployment.target)}}
     return Seen(
         deployment=deployment,
         pins=pins,
         replicas=observed,
         rows=rows,
-        troubles={key: trouble for key in pins if (trouble := _trouble(deployment, key)) is not None},
+        troubles={key: trouble for key in pins if (trouble := _trouble(deployment, key, update)) is not None},
         is_runtime_reachable=is_reachable,
+        trial=trial,
     )
 
 
@@ -74,12 +97,13 @@ def _observed(
     containers: Mapping[str, Container | None],
     is_reachable: bool,
     loads: Mapping[str, int],
+    roomless: Collection[str],
     now: dt.datetime,
 ) -> ObservedReplica:
     state: planner.ContainerState = "unknown"
     container = containers.get(replica.pk)
     if is_reachable and replica.pk in containers:
-        state = "absent" if container is None else "exited" if container.status == "exited" else "running"
+        state = "absent" if container is None else "running" if container.status == "created" else container.status
     return ObservedReplica(
         id=replica.pk,
         model_key=replica.model_key,
@@ -91,24 +115,27 @@ def _observed(
         exit_code=container.exit_code if container else None,
         is_oom_killed=container.is_oom_killed if container else False,
         in_flight=loads.get(replica.pk, 0),
-        is_refused_room=replica.status == R.PENDING and replica.reason_code == Reason.NO_CAPACITY.code,
+        is_refused_room=replica.status == R.PENDING and replica.reason_code in _ROOMLESS,
+        is_room_held=replica.status == R.PENDING and replica.reason_code == Reason.ROOM_HELD.code,
+        is_patient=replica.reason_code in _UNHURRIED,
         is_driven=replica.lease_until is not None and replica.lease_until > now,
+        is_drowsy=replica.status == R.DRAINING and replica.reason_code == Reason.IDLE.code,
+        is_waking=replica.wake_at is not None,
+        holds_room=replica.pk not in roomless,
     )
 
 
-def _in_flight_by_replica(deployment: Deployment) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    fresh = clock.now() - SILENT
-    for activity in RouteActivity.objects.filter(route_id__startswith=f"{deployment.pk}:", reported_at__gt=fresh):
-        for replica_id, count in activity.replicas.items():
-            totals[replica_id] = totals.get(replica_id, 0) + int(count)
-    return totals
+def _trouble(deployment: Deployment, model_key: str, update: Update | None) -> summary.Trouble | None:
+    """The run of failures of the target's replicas of one model, newest first, up to the last that was ever ready.
 
-
-def _trouble(deployment: Deployment, model_key: str) -> summary.Trouble | None:
-    """The run of failures of the target's replicas of one model, newest first, up to the last that was ever ready."""
+    A revision that is wanted anew begins anew: failures from before the open update are forgiven.
+    """
     count, last, is_permanent = 0, None, False
     ended = deployment.replicas.filter(revision_id=deployment.target_id, model_key=model_key).order_by("-created_at")
+    if update is not None:
+        ended = ended.filter(created_at__gte=update.created_at)
+    if deployment.tries_from is not None:
+        ended = ended.exclude(failed_at__lte=deployment.tries_from)
     for replica in ended[:20]:
         if replica.failed_at is None:
             if replica.ready_at is not None:

@@ -12,12 +12,13 @@ from moorage.artifacts.models import Artifact
 from moorage.compose import flags as compose_flags
 from moorage.compose import problems
 from moorage.compose.spec import ModelSpec
-from moorage.fleet import engines
+from moorage.fleet import engines, placement
 
 #: Requests one replica serves at once, where the Compose file's flags do not say.
 SLOTS: Final = 4
 #: Used where the Compose file names no context size; a model with a shorter one keeps its own.
 DEFAULT_CONTEXT: Final = 8192
+MIB: Final = 1024**2
 GIB: Final = 1024**3
 #: vLLM on a CPU: Python with torch, and one GiB of KV cache, the least it takes.
 _VLLM_CPU_FLOOR: Final = 4 * GIB
@@ -47,15 +48,34 @@ class Pin:
     size_bytes: int
     has_chat_template: bool = True
     has_tools: bool = True
+    is_all_gpus: bool = False  #: of its node, however many those are
+    gpu_total_bytes: int = 0  #: that its devices must have together
+    gpu_share_bytes: int = 0  #: instead of whole devices: so much of one
+    heads: int = 0  #: its count of devices has to divide them
+    priority: placement.Priority = "normal"
+    node_labels: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types only."""
-        return dataclasses.asdict(self)
+        """JSON types only. What came later is left out where it says nothing: the same file stays the same revision."""
+        document = dataclasses.asdict(self)
+        return {name: value for name, value in document.items() if name not in _LATER or value != _LATER[name]}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Pin":
         """The inverse of to_json."""
-        return cls(**document)
+        labels = tuple((name, value) for name, value in document.get("node_labels", ()))
+        return cls(**{**document, "node_labels": labels})
+
+
+#: Fields that pins of old do not have, and what they mean there.
+_LATER: Final[dict[str, Any]] = {
+    "is_all_gpus": False,
+    "gpu_total_bytes": 0,
+    "gpu_share_bytes": 0,
+    "heads": 0,
+    "priority": "normal",
+    "node_labels": (),
+}
 
 
 def pin(
@@ -90,9 +110,20 @@ def pin(
                 f"The model was trained for {facts.context_length} tokens. Ask for at most that many.",
             )
         )
-    gpus = 1 if model.gpus == "all" else (model.gpus or 0)
+    share = model.placement.gpu_memory_bytes or 0
+    gpus = 1 if model.gpus == "all" or share else (model.gpus or 0)
     flags = [(flag.name, flag.value) for flag in model.flags]
     slots = engines.parallel(engine, flags, default=SLOTS)
+    on_devices = device_memory(facts, engine=engine, context_size=context, slots=slots) if gpus else 0
+    if share and on_devices > share:
+        found.append(
+            _problem(
+                f"{path}.x-moorage.gpu_memory",
+                lines,
+                f"The model needs about {on_devices / GIB:.1f} GiB of a GPU, and gpu_memory gives it {share / GIB:.1f}."
+                " Raise gpu_memory, or take a smaller context, fewer parallel requests or a smaller quantization.",
+            )
+        )
     if found:
         return None, tuple(found)
     return (
@@ -114,9 +145,29 @@ def pin(
             size_bytes=artifact.size_bytes,
             has_chat_template=bool(facts.chat_template_digest),
             has_tools=engines.calls_tools(engine, flags, template_has_tools=facts.template_has_tools),
+            is_all_gpus=model.gpus == "all",
+            gpu_total_bytes=0 if share else on_devices,
+            gpu_share_bytes=share,
+            heads=facts.head_count if engine is engines.Engine.VLLM and (gpus > 1 or model.gpus == "all") else 0,
+            priority=model.placement.priority,
+            node_labels=model.placement.node_labels,
         ),
         (),
     )
+
+
+def device_memory(facts: ModelFacts, *, engine: engines.Engine, context_size: int, slots: int) -> int:
+    """Bytes that a model's devices must have together, in whole MiB: weights, cache and what the engine needs.
+
+    vLLM is given nine tenths of each device and takes for its cache what the weights leave; one request of full length
+    must fit.
+    """
+    is_vllm = engine is engines.Engine.VLLM
+    estimate = memory.estimate(
+        facts, context_size=context_size, parallel=1 if is_vllm else slots, engine=engine.value, element_bytes=2
+    )
+    needed = estimate.total_bytes * 10 // 9 if is_vllm else estimate.total_bytes
+    return -(-needed // MIB) * MIB
 
 
 def memory_demand(facts: ModelFacts, *, engine: engines.Engine, context_size: int, slots: int, gpus: int) -> int:
@@ -134,8 +185,7 @@ def memory_demand(facts: ModelFacts, *, engine: engines.Engine, context_size: in
     if is_vllm:
         # The engine takes its KV cache in whole GiB, a quarter of the limit.
         wanted = max(estimate.weights_bytes + 4 * max(estimate.kv_bytes, GIB), _VLLM_CPU_FLOOR)
-    mib = 1024**2
-    return -(-wanted // mib) * mib
+    return -(-wanted // MIB) * MIB
 
 
 def _problem(path: str, lines: dict[str, int], message: str) -> problems.Problem:

@@ -23,12 +23,13 @@ def publish(deployment: Deployment, seen: Seen, models: tuple[DesiredModel, ...]
         model.key: summary.of_model(model, seen.replicas, seen.troubles.get(model.key), waiting=_waiting(seen, model))
         for model in models
     }
-    if off is Reason.PAUSED:
-        paused = summary.Standing(status=DeploymentStatus.PAUSED, reason=Reason.PAUSED)
+    if off is not None:
+        paused = summary.Standing(status=DeploymentStatus.PAUSED, reason=off)
         standings = dict.fromkeys(standings, paused)
     overall = summary.of_deployment(standings)
     # The route first: whoever waits for the status may send a request the moment it changes.
-    routes.publish(deployment, seen.pins, standings, epoch=epoch)
+    wanted = {model.key: model.wanted for model in models}
+    routes.publish(deployment, seen.pins, standings, wanted=wanted, trial=seen.trial, epoch=epoch)
     states.set_deployment_status(
         deployment, to=overall.status, reason=overall.reason, detail=overall.detail, epoch=epoch
     )
@@ -62,5 +63,6 @@ def _waiting(seen: Seen, model: DesiredModel) -> summary.Standing | None:
             total_bytes=row.total_bytes,
             start_took=last_start(seen.deployment, model.key),
             now=clock.now(),
+            pull_seconds=row.pull.get("seconds_left"),
         ),
     )

@@ -9,7 +9,6 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from moorage.accounts.models import Organization
 from moorage.compose.environment import EnvVar, environment
 from moorage.compose.spec import Spec
-from moorage.deployments.draft import Draft
 from moorage.deployments.errors import DeploymentNotFound, ReplicaNotFound, RevisionNotFound
 from moorage.deployments.models import (
     Deployment,
@@ -23,7 +22,6 @@ from moorage.deployments.models import (
     TimelineEvent,
 )
 from moorage.deployments.pins import Pin
-from moorage.deployments.served_names import check_served_names
 
 
 def deployments_of(organization: Organization) -> QuerySet[Deployment]:
@@ -93,9 +91,23 @@ def last_start(deployment: Deployment, model_key: str) -> dt.timedelta | None:
     return found[1] - found[0] if found is not None and found[1] is not None else None
 
 
-def timeline(deployment: Deployment) -> QuerySet[TimelineEvent]:
-    """What happened, newest first."""
-    return deployment.timeline.order_by("-at", "-id")
+def timeline(
+    deployment: Deployment,
+    *,
+    code: str = "",
+    replica_id: str = "",
+    since: dt.datetime | None = None,
+    until: dt.datetime | None = None,
+) -> QuerySet[TimelineEvent]:
+    """What happened, newest first: of one ``code`` (``replica_*``: of all that begin so), of one replica, in a time."""
+    rows = deployment.timeline.order_by("-at", "-id")
+    if code:
+        rows = rows.filter(code__startswith=code[:-1]) if code.endswith("*") else rows.filter(code=code)
+    if replica_id:
+        rows = rows.filter(replica_id=replica_id)
+    if since is not None:
+        rows = rows.filter(at__gte=since)
+    return rows if until is None else rows.filter(at__lt=until)
 
 
 def spec_of(revision: Revision) -> Spec:
@@ -125,43 +137,6 @@ def has_settled(deployment: Deployment, revision: Revision) -> bool | None:
             return False
         case _:
             return None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Preview:
-    """What applying a draft would do, in sentences; nothing was written."""
-
-    draft: Draft
-    is_new: bool
-    is_changed: bool
-    revision_number: int
-    steps: tuple[str, ...]
-
-
-def preview(*, organization: Organization, draft: Draft) -> Preview:
-    """Compares a draft with what is wanted now. Raises ServedNameTaken, as applying it would."""
-    check_served_names(organization, draft)
-    existing = Deployment.objects.for_organization(organization).not_deleted().filter(name=draft.name).first()
-    current = existing.target if existing else None
-    same = existing.revisions.filter(content_hash=draft.content_hash).first() if existing else None
-    last = existing.revisions.order_by("-number").first() if existing else None
-    number = same.number if same else (last.number + 1 if last else 1)
-    is_changed = current is None or current.content_hash != draft.content_hash
-    before = {pin.model_key: pin for pin in pins_of(current)} if current else {}
-    steps = []
-    for pin in draft.pins:
-        size = f"{pin.size_bytes / 1e6:.1f} MB, {pin.memory_bytes / 2**20:.0f} MiB of memory a replica"
-        if pin.model_key not in before:
-            steps.append(f"Start {pin.served_name}: {pin.reference} on {pin.engine} ({size}).")
-        elif is_changed:
-            steps.append(f"Replace {pin.served_name}: {pin.reference} on {pin.engine} ({size}); no request is lost.")
-    kept = {pin.model_key for pin in draft.pins}
-    steps += [f"Stop {pin.served_name}." for key, pin in before.items() if key not in kept]
-    if not is_changed:
-        steps = ["Nothing changes: this is what is wanted already."]
-    return Preview(
-        draft=draft, is_new=existing is None, is_changed=is_changed, revision_number=number, steps=tuple(steps)
-    )
 
 
 def deployment_names(organization: Organization) -> Mapping[str, str]:

@@ -12,10 +12,10 @@ import datetime as dt
 import logging
 from typing import Final
 
-from django.db.models import F
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from moorage.deployments import leases, planner, publishing, scaling, states
+from moorage.deployments import beds, last_words, leases, planner, publishing, scaling, states, tiers, trials, updates
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus
 from moorage.deployments.observed import Seen, look, off_reason
 from moorage.deployments.reasons import Reason
@@ -78,16 +78,24 @@ def _round(deployment: Deployment, epoch: int, runtime: ContainerRuntime) -> tup
     now = clock.now()
     seen = look(deployment, runtime=runtime)
     is_off = off_reason(deployment)
-    models = scaling.desired(seen, is_off=is_off is not None, now=now)
+    assert deployment.target is not None
+    models = updates.shaped(
+        scaling.desired(seen, is_off=is_off is not None, now=now), seen.trial, deployment.target, seen.replicas
+    )
+    if is_off is None and trials.follow(deployment, seen, models, now=now):
+        return ()
     failures = {key: trouble.failures for key, trouble in seen.troubles.items()}
-    actions = planner.plan(models, seen.replicas, failures, is_off=is_off, now=now)
-    to_drive = _perform(deployment, seen, actions, epoch)
+    sleeps = beds.beds_of(deployment) if is_off is None else {}
+    actions = planner.plan(models, seen.replicas, failures, is_off=is_off, beds=sleeps, now=now)
+    to_drive = _perform(deployment, seen, actions, epoch, runtime)
     after = look(deployment, runtime=runtime) if actions else seen
     publishing.publish(deployment, after, models, epoch=epoch)
     return to_drive
 
 
-def _perform(deployment: Deployment, seen: Seen, actions: tuple[planner.Action, ...], epoch: int) -> tuple[str, ...]:
+def _perform(
+    deployment: Deployment, seen: Seen, actions: tuple[planner.Action, ...], epoch: int, runtime: ContainerRuntime
+) -> tuple[str, ...]:
     """Writes what the plan says; a move that lost its race is dropped and planned anew next time."""
     to_drive = []
     for action in actions:
@@ -109,12 +117,21 @@ def _perform(deployment: Deployment, seen: Seen, actions: tuple[planner.Action, 
                 to_drive.append(replica_id)
             case planner.Drain(replica_id=replica_id, reason=reason):
                 states.move_replica(seen.rows[replica_id], to=R.DRAINING, reason=reason)
-            case planner.Stop(replica_id=replica_id, reason=reason):
-                if states.move_replica(seen.rows[replica_id], to=R.STOPPING, reason=reason):
+                if reason is Reason.MAKES_WAY:
+                    updates.made_way(deployment)
+            case planner.Stop(replica_id=replica_id, reason=reason, detail=detail):
+                if states.move_replica(seen.rows[replica_id], to=R.STOPPING, reason=reason, detail=detail):
+                    to_drive.append(replica_id)
+            case tiers.Rest(replica_id=replica_id, to=to, reason=reason, detail=detail):
+                if states.move_replica(seen.rows[replica_id], to=to, reason=reason, detail=detail):
+                    to_drive.append(replica_id)
+            case tiers.Wake(replica_id=replica_id):
+                if states.ask_awake(seen.rows[replica_id]):
                     to_drive.append(replica_id)
             case planner.Fail(replica_id=replica_id, reason=reason, detail=detail):
                 replica = seen.rows[replica_id]
                 observed = next(one for one in seen.replicas if one.id == replica_id)
+                reason, detail = last_words.particulars(replica, reason, detail, runtime)
                 states.move_replica(replica, to=R.FAILED, reason=reason, detail=detail, exit_code=observed.exit_code)
     return tuple(to_drive)
 
@@ -142,7 +159,10 @@ def due() -> tuple[str, ...]:
 def undriven() -> tuple[str, ...]:
     """Replicas on their way that nobody drives: their driver died, or waits were left to a sweep."""
     rows = (
-        Replica.objects.filter(status__in=[R.PENDING, R.PLACED, R.PULLING, R.STARTING, R.STOPPING])
+        Replica.objects.filter(
+            Q(status__in=[R.PENDING, R.PLACED, R.PULLING, R.STARTING, R.STOPPING])
+            | Q(status__in=states.ASLEEP, wake_at__isnull=False)
+        )
         .exclude(lease_until__gt=Now())
         .order_by(F("status_changed_at"))
     )

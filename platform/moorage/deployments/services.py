@@ -13,10 +13,10 @@ from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Organization
 from moorage.compose.problems import Problem
-from moorage.deployments import states
+from moorage.deployments import states, targets, trials, updates
 from moorage.deployments.draft import Draft, draft
-from moorage.deployments.errors import BeingDeleted, RevisionNotFound
-from moorage.deployments.models import Deployment, DeploymentStatus, Revision, Route, Scale
+from moorage.deployments.errors import BeingDeleted, NoTrial, NoUpdate, RevisionNotFound
+from moorage.deployments.models import Deployment, DeploymentStatus, Revision, Route
 from moorage.deployments.reasons import Reason
 from moorage.deployments.served_names import check_served_names
 from moorage.kernel import clock
@@ -77,7 +77,8 @@ def write(*, organization: Organization, prepared: Draft, by: Actor) -> Applied:
         )
     is_changed = deployment.target_id != revision.pk
     if is_changed:
-        _aim(deployment, revision, by=by, code="revision_applied", message=f"Revision {revision.number} is wanted.")
+        message = f"Revision {revision.number} is wanted."
+        targets.aim(deployment, revision, by=by, code="revision_applied", message=message, is_tried=True)
         audit.record(
             organization=organization,
             by=by,
@@ -92,14 +93,18 @@ def write(*, organization: Organization, prepared: Draft, by: Actor) -> Applied:
 
 @transaction.atomic
 def roll_back(*, deployment: Deployment, number: int, by: Actor) -> Revision:
-    """Makes an earlier revision the target again. Raises RevisionNotFound, BeingDeleted, OrganizationSuspended."""
+    """Makes any other revision the target, at once: whoever goes back has no time for a trial.
+
+    Raises RevisionNotFound, BeingDeleted, OrganizationSuspended.
+    """
     accounts.require_not_suspended(deployment.organization)
     deployment = _locked(deployment)
     revision = deployment.revisions.filter(number=number).first()
     if revision is None:
         raise RevisionNotFound
     if deployment.target_id != revision.pk:
-        _aim(deployment, revision, by=by, code="rolled_back", message=f"Rolled back to revision {number}.")
+        message = f"Rolled back to revision {number}."
+        targets.aim(deployment, revision, by=by, code="rolled_back", message=message)
         audit.record(
             organization=deployment.organization,
             by=by,
@@ -108,6 +113,29 @@ def roll_back(*, deployment: Deployment, number: int, by: Actor) -> Revision:
             detail={"name": deployment.name, "revision": number},
         )
     return revision
+
+
+@transaction.atomic
+def promote(*, deployment: Deployment, by: Actor) -> Revision:
+    """Ends the trial of a revision: it gets all requests. Raises NoTrial, BeingDeleted."""
+    deployment = _locked(deployment)
+    update = updates.open_of(deployment)
+    if update is None or not trials.promote(update, why="Its owner has seen enough.", by=by):
+        raise NoTrial
+    return update.revision
+
+
+@transaction.atomic
+def roll_back_update(*, deployment: Deployment, by: Actor) -> Revision:
+    """Takes the update back that is under way: what served before it is wanted again. Raises NoUpdate, BeingDeleted,
+    OrganizationSuspended."""
+    accounts.require_not_suspended(deployment.organization)
+    deployment = _locked(deployment)
+    update = updates.open_of(deployment)
+    if update is None or update.baseline is None:
+        raise NoUpdate
+    trials.roll_back(update, why="Its owner has seen enough.", by=by, code="update_rolled_back")
+    return update.baseline
 
 
 def pause(*, deployment: Deployment, by: Actor) -> None:
@@ -119,6 +147,28 @@ def resume(*, deployment: Deployment, by: Actor) -> None:
     """Undoes a pause. Idempotent. Raises OrganizationSuspended."""
     accounts.require_not_suspended(deployment.organization)
     _set_paused(deployment, is_paused=False, by=by)
+
+
+@transaction.atomic
+def try_again(*, deployment: Deployment, by: Actor) -> None:
+    """Forgives what has failed so far: it is tried again now. Nothing happens where nothing has failed.
+
+    Raises BeingDeleted, OrganizationSuspended.
+    """
+    accounts.require_not_suspended(deployment.organization)
+    deployment_now = _locked(deployment)
+    if deployment_now.status in {DeploymentStatus.READY, DeploymentStatus.IDLE, DeploymentStatus.PAUSED}:
+        return
+    Deployment.objects.filter(pk=deployment.pk).update(tries_from=clock.now())
+    states.begin_provisioning(deployment_now, code="tried_again", message="It is tried again now.", by=by)
+    audit.record(
+        organization=deployment_now.organization,
+        by=by,
+        action="deployment.tried_again",
+        subject=deployment.pk,
+        detail={"name": deployment.name},
+    )
+    deployment.refresh_from_db()
 
 
 @transaction.atomic
@@ -167,7 +217,7 @@ def _set_paused(deployment: Deployment, *, is_paused: bool, by: Actor) -> None:
         Deployment.objects.filter(pk=deployment.pk).update(is_paused=True, reconcile_at=clock.now())
         states.note(deployment_now, code=word, message="Deployment paused.", by=by)
     else:
-        _want_again(deployment_now)
+        targets.want_again(deployment_now)
         states.begin_provisioning(deployment_now, code=word, message="Deployment resumed.", by=by)
     audit.record(
         organization=deployment_now.organization,
@@ -184,29 +234,3 @@ def _locked(deployment: Deployment) -> Deployment:
     if found.status in {DeploymentStatus.DELETING, DeploymentStatus.DELETED}:
         raise BeingDeleted
     return found
-
-
-def _aim(deployment: Deployment, revision: Revision, *, by: Actor, code: str, message: str) -> None:
-    deployment.target = revision
-    _want_again(deployment)
-    states.begin_provisioning(deployment, code=code, message=message, by=by)
-
-
-def _want_again(deployment: Deployment) -> None:
-    """Whoever applies, rolls back or resumes wants to see it run: idle time starts anew with at least one replica."""
-    assert deployment.target is not None
-    now = clock.now()
-    spec_models = {model["key"]: model for model in deployment.target.spec["models"]}
-    for key, model in spec_models.items():
-        Scale.objects.update_or_create(
-            deployment=deployment,
-            model_key=key,
-            defaults={
-                "wanted": max(model["scale"]["min"], 1),
-                "why": "applied",
-                "decided_at": now,
-                "active_at": now,
-                "surplus_since": None,
-            },
-        )
-    Scale.objects.filter(deployment=deployment).exclude(model_key__in=spec_models).delete()

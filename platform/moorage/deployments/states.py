@@ -5,7 +5,7 @@ from typing import Any, Final
 from django.db import transaction
 
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, TimelineEvent
+from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, StatusSpan, TimelineEvent
 from moorage.deployments.reasons import Reason
 from moorage.kernel import clock
 
@@ -17,11 +17,16 @@ REPLICA_TRANSITIONS: Final[dict[ReplicaStatus, frozenset[ReplicaStatus]]] = {
     R.PULLING: frozenset({R.STARTING, R.STOPPING, R.FAILED}),
     R.STARTING: frozenset({R.READY, R.STOPPING, R.FAILED}),
     R.READY: frozenset({R.DRAINING, R.STOPPING, R.FAILED}),
-    R.DRAINING: frozenset({R.STOPPING, R.FAILED}),
+    # It goes to sleep where nobody calls, and back to work where somebody does after all.
+    R.DRAINING: frozenset({R.READY, R.FROZEN, R.STOPPED, R.STOPPING, R.FAILED}),
+    R.FROZEN: frozenset({R.READY, R.STOPPED, R.STOPPING, R.FAILED}),
+    R.STOPPED: frozenset({R.STARTING, R.STOPPING, R.FAILED}),
     R.FAILED: frozenset({R.STOPPING}),
     R.STOPPING: frozenset({R.GONE}),
     R.GONE: frozenset(),
 }
+#: Not serving, and not gone: the next request brings it back.
+ASLEEP: Final = frozenset({R.FROZEN, R.STOPPED})
 
 
 def move_replica(
@@ -47,8 +52,10 @@ def move_replica(
         changes |= {"reason_code": reason.code, "reason": text}
     if to != replica.status:
         changes["status_changed_at"] = now
-    if to == R.READY:
+    if to == R.READY and replica.ready_at is None:
         changes["ready_at"] = now
+    if replica.wake_at is not None and to not in ASLEEP | {R.STARTING}:
+        changes["wake_at"] = None
     if to == R.FAILED:
         changes["failed_at"] = now
     if to in {R.FAILED, R.STOPPING} and replica.ended_at is None:
@@ -60,6 +67,8 @@ def move_replica(
         is_news = to != replica.status or reason.code != replica.reason_code
         if not rows.update(**changes):
             return False
+        if to != replica.status:
+            StatusSpan.objects.create(replica_id=replica.pk, status=to, began_at=now)
         if is_news:
             TimelineEvent.objects.create(
                 deployment_id=replica.deployment_id,
@@ -70,6 +79,20 @@ def move_replica(
             )
     for name, value in changes.items():
         setattr(replica, name, value)
+    return True
+
+
+def ask_awake(replica: Replica) -> bool:
+    """Somebody wants ``replica`` back. One that has not fallen asleep yet is back at once; True where it takes a
+    driver."""
+    if replica.status == R.DRAINING:
+        move_replica(replica, to=R.READY, reason=Reason.AWAKE)
+        return False
+    now = clock.now()
+    rows = Replica.objects.filter(pk=replica.pk, status__in=ASLEEP)
+    if not rows.filter(wake_at=None).update(wake_at=now):
+        return False
+    replica.wake_at = now
     return True
 
 

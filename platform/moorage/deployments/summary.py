@@ -7,7 +7,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 from moorage.deployments.models import DeploymentStatus, ReplicaStatus
-from moorage.deployments.planner import FAILURES_BEFORE_FAILED, DesiredModel, Failures, ObservedReplica
+from moorage.deployments.planner import (
+    FAILURES_BEFORE_FAILED,
+    DesiredModel,
+    Failures,
+    ObservedReplica,
+    retry_at,
+)
 from moorage.deployments.progress import NO_PROGRESS, Progress
 from moorage.deployments.reasons import Reason
 
@@ -42,7 +48,7 @@ def of_model(
     ready = [replica for replica in mine if replica.status == R.READY]
     current = [replica for replica in ready if replica.revision_id == model.revision_id]
     if current:
-        return Standing(status=D.READY, reason=Reason.SERVING)
+        return Standing(status=D.READY, reason=Reason.ON_TRIAL if model.beside else Reason.SERVING)
     old = " An earlier revision still serves." if ready else ""
     is_hopeless = trouble is not None and (
         trouble.failures.is_permanent or trouble.failures.count >= FAILURES_BEFORE_FAILED
@@ -51,13 +57,23 @@ def of_model(
         return Standing(status=D.IDLE, reason=Reason.IDLE)
     if trouble is not None and is_hopeless:
         status = D.DEGRADED if ready else D.FAILED
-        return Standing(status=status, reason=trouble.reason, detail=f"{trouble.detail}{old}".strip())
+        detail = f"{trouble.detail}{old} {_what_next(trouble.failures)}".strip()
+        return Standing(status=status, reason=trouble.reason, detail=detail)
     if waiting is not None:
         return dataclasses.replace(waiting, detail=f"{waiting.detail}{old}".strip())
     if trouble is not None and trouble.failures.count:
         detail = f"{trouble.reason.explain(trouble.detail)}{old}"
         return Standing(status=D.PROVISIONING, reason=Reason.WAITING_TO_RETRY, detail=detail)
     return Standing(status=D.PROVISIONING, reason=Reason.NEW, detail=old.strip())
+
+
+def _what_next(failures: Failures) -> str:
+    """What becomes of a model whose tries are used up, and what its owner can do."""
+    if failures.is_permanent:
+        return "It is not tried again by itself: apply a changed file, or try again now."
+    due = retry_at(failures)
+    when = f", next at {due:%H:%M:%S} UTC" if due else ""
+    return f"It failed {failures.count} times in a row and is tried later and later{when}. Change the file, or try now."
 
 
 def of_deployment(models: Mapping[str, Standing]) -> Standing:

@@ -4,7 +4,18 @@ import datetime as dt
 
 from celery import shared_task
 
-from moorage.deployments import life, orphans, reconcile, replica_time
+from moorage.accounts.actor import Actor
+from moorage.deployments import (
+    last_words,
+    life,
+    orphans,
+    planner,
+    reconcile,
+    remains,
+    replica_time,
+    scale_history,
+    vital_signs,
+)
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet import runtimes
@@ -16,6 +27,11 @@ def reconcile_deployment(deployment_id: str) -> None:
     """One look at one deployment; what has to be driven is."""
     for replica_id in reconcile.reconcile(deployment_id, runtime=runtimes.configured()):
         drive_replica.delay(replica_id)
+    fresh = clock.now() - planner.HEARD
+    draining = Replica.objects.filter(deployment_id=deployment_id, status=ReplicaStatus.DRAINING)
+    if draining.filter(status_changed_at__gt=fresh).exists():
+        # Whoever waits for its room should not wait for the sweep. Only a fresh drain asks: looks do not multiply.
+        reconcile_deployment.apply_async((deployment_id,), countdown=planner.HEARD.total_seconds() + 0.2)
 
 
 @shared_task
@@ -53,12 +69,40 @@ def meter_replicas() -> None:
 
 
 @shared_task
+def forget_history() -> None:
+    """Removes old decisions of the autoscaler, and statuses that are metered."""
+    now = clock.now()
+    scale_history.forget(now=now)
+    replica_time.forget(now=now)
+
+
+@shared_task
+def report_remains() -> None:
+    """Writes the night's report of what was left behind, if it is due."""
+    remains.report_if_due(runtime=runtimes.configured())
+
+
+@shared_task
+def look_for_remains(actor_id: str, actor_label: str) -> None:
+    """An administrator wants to know now."""
+    remains.report(runtime=runtimes.configured(), by=Actor(id=actor_id, label=actor_label))
+
+
+@shared_task
+def check_vitality() -> None:
+    """Asks ready replicas that may be stuck, or have been idle for long, for a token."""
+    for replica_id in vital_signs.check(runtime=runtimes.configured()):
+        deployment_id = Replica.objects.values_list("deployment_id", flat=True).get(pk=replica_id)
+        reconcile_deployment.delay(deployment_id)
+
+
+@shared_task
 def fetch_log(replica_id: str) -> None:
     """Fetches a runner's last lines for somebody who asked."""
     replica = Replica.objects.exclude(status=ReplicaStatus.GONE).filter(pk=replica_id).first()
     if replica is None:
         return
     try:
-        life.save_log(replica, runtimes.configured())
+        last_words.save_log(replica, runtimes.configured())
     except fleet_errors.FleetError:
         return

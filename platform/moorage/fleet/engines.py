@@ -53,6 +53,7 @@ class EngineSettings:
     memory_bytes: int  #: the container's limit
     flags: tuple[Flag, ...] = ()  #: a tenant's, in the order of the Compose file
     devices: tuple[str, ...] = ()  #: vendor ids
+    device_percent: int = 0  #: of its one device's memory, which it shares; 0: the devices are its own
     kind: ModelKind = "chat"
     has_chat_template: bool = True
 
@@ -139,6 +140,8 @@ def _llamacpp(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
         ("--no-webui", None),
         ("--offline", None),
         ("--log-colors", "off"),
+        # Errors only: its warnings quote the request that they complain of, and nobody's words may be at rest.
+        ("--log-verbosity", "1"),
         # A thread serves a connection, also an idle one: those that gateways keep must not bar those that ask.
         ("--threads-http", str(32 + 4 * parallel_requests)),
     ]
@@ -183,8 +186,14 @@ def _vllm(paths: RunnerPaths, settings: EngineSettings) -> EngineCommand:
     if settings.kind != "chat":
         defaults.append(("--runner", "pooling"))
     if settings.devices:
+        # A replica that nobody calls puts its weights away (engine_sleep.py).
+        owned.append(("--enable-sleep-mode", None))
         defaults.append(("--tensor-parallel-size", str(len(settings.devices))))
-        defaults.append(("--gpu-memory-utilization", "0.9"))
+        if settings.device_percent:
+            # What is reserved of the device is all that it may take: the rest is its neighbours'.
+            owned.append(("--gpu-memory-utilization", f"{settings.device_percent / 100:.2f}"))
+        else:
+            defaults.append(("--gpu-memory-utilization", "0.9"))
         defaults.append(("--dtype", "auto"))
     else:
         defaults.append(("--dtype", "float32"))
@@ -257,7 +266,10 @@ def _vllm_environment(paths: RunnerPaths, settings: EngineSettings) -> dict[str,
         "TRITON_CACHE_DIR": f"{paths.home}/.cache/triton",
         "OMP_NUM_THREADS": str(settings.cpu_threads),
     }
-    if not settings.devices:
+    if settings.devices:
+        # With the routes by which it is put to sleep; nobody but the worker can ask for them.
+        environment["VLLM_SERVER_DEV_MODE"] = "1"
+    else:
         environment["VLLM_TARGET_DEVICE"] = "cpu"
         # Left to itself, every replica binds its threads to the same first cores and leaves the others idle.
         environment["VLLM_CPU_OMP_THREADS_BIND"] = "nobind"

@@ -8,8 +8,14 @@ FleetError                   ours; whoever reconciles reads ``permanent`` to cho
 ├── ContainerMissing         404: there is no container of that name (only ``logs``, ``pause``, ``unpause`` ask for one)
 ├── ContainerConflict        409, permanent: the name is taken by a container that was made from another spec
 ├── ProfileMismatch          permanent: the engine made something else than was asked for; it has been removed
+├── RuntimeClassMissing      permanent: the container runtime that this organization's class asks for is not there
+├── NotTheProvisioner        permanent: a process that may not reach the container runtime asked for it
 ├── FlagRefused              422, permanent: a runtime flag that no tenant may set, or one that the platform sets itself
+├── NotForThisNode           422: what an administrator asks for a node cannot be, such as a name that is no label
+├── NodeNotFound             404: no node has this name
+├── PoolInvalid              422, permanent: the operator's pool file cannot be read; the message says where
 └── NoCapacity               409, passes: no node has room; the message says what would fit
+    └── RoomIsIdle           there would be room if replicas that nobody calls were put away; they are named
 """
 
 from typing import ClassVar
@@ -69,6 +75,20 @@ class ProfileMismatch(FleetError):
     permanent = True
 
 
+class RuntimeClassMissing(FleetError):
+    """The container runtime that this organization's class asks for is not there. Nothing was started."""
+
+    code = "runtime_class_missing"
+    permanent = True
+
+
+class NotTheProvisioner(FleetError):
+    """Only the provisioning worker may reach the container runtime, and this process is not it."""
+
+    code = "not_the_provisioner"
+    permanent = True
+
+
 class FlagRefused(FleetError):
     """This runtime flag may not be set. Remove it from the Compose file."""
 
@@ -76,7 +96,46 @@ class FlagRefused(FleetError):
     permanent = True
 
 
+class NotForThisNode(FleetError):
+    """This cannot be set on a node. Correct it and send it again."""
+
+    code, status_code, type = "not_for_this_node", 422, "invalid_request_error"
+    permanent = True
+
+
+class NodeNotFound(FleetError):
+    """There is no node of that name. List the nodes to see their names."""
+
+    code, status_code, type = "node_not_found", 404, "invalid_request_error"
+    permanent = True
+
+
+class PoolInvalid(FleetError):
+    """The pool file cannot be read. Correct it."""
+
+    code, status_code, type = "pool_invalid", 422, "invalid_request_error"
+    permanent = True
+
+
 class NoCapacity(FleetError):
     """No node has room for this replica. It starts when room frees up."""
 
     code, status_code, type = "no_capacity", 409, "invalid_request_error"
+
+    def __init__(self, message: str | None = None, *, reason_code: str = "nodes_full") -> None:
+        super().__init__(message)
+        self.reason_code = reason_code  #: one of placement.RefusalCode
+
+
+class RoomIsIdle(NoCapacity):
+    """The room is held by replicas that nobody calls. It starts as soon as they are put away."""
+
+    def __init__(self, message: str | None = None, *, preempts: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.preempts = preempts  #: replica ids
+
+
+class EngineDidNotSleep(FleetError):
+    """The engine did not put its weights away, or did not take them back."""
+
+    code = "engine_did_not_sleep"

@@ -1,4 +1,4 @@
-"""What this machine has for replicas: memory, CPUs and devices, as the kernel and the vendor's library report them."""
+"""What this machine has for replicas: memory and CPUs as the kernel reports them, and its devices."""
 
 import dataclasses
 import os
@@ -8,19 +8,12 @@ from typing import Final
 
 from django.conf import settings
 
+from moorage.fleet import nvml
+from moorage.fleet.nvml import FoundDevice
+
 GIB: Final = 1024**3
 #: Kept for the platform's own processes and the page cache: a tenth, and at least one GiB.
 _KEPT_BYTES: Final = GIB
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FoundDevice:
-    """One accelerator of this machine."""
-
-    kind: str
-    vendor_id: str
-    name: str
-    memory_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,7 +35,7 @@ def this_machine() -> Machine:
         name=name(),
         memory_bytes=limit if limit is not None else _memory_for_replicas(),
         cpu_millis=cpu_millis(),
-        devices=devices(),
+        devices=nvml.devices(),
         facts=(("kernel", uname.release), ("machine", uname.machine)),
     )
 
@@ -86,31 +79,6 @@ def memory_bytes(root: Path = Path("/")) -> int:
     return total
 
 
-def devices() -> tuple[FoundDevice, ...]:
-    """NVIDIA devices through NVML; none where its bindings or its driver are missing."""
-    try:
-        import pynvml
-    except ImportError:
-        return ()
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError:
-        return ()
-    try:
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
-        return tuple(
-            FoundDevice(
-                kind="nvidia",
-                vendor_id=_text(pynvml.nvmlDeviceGetUUID(handle)),
-                name=_text(pynvml.nvmlDeviceGetName(handle)),
-                memory_bytes=int(pynvml.nvmlDeviceGetMemoryInfo(handle).total),
-            )
-            for handle in handles
-        )
-    finally:
-        pynvml.nvmlShutdown()
-
-
 def _memory_for_replicas() -> int:
     total = memory_bytes()
     return max(total - max(_KEPT_BYTES, total // 10), total // 2)
@@ -133,7 +101,3 @@ def _first_line(path: Path) -> str | None:
         return path.read_text().strip()
     except OSError:
         return None
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else value

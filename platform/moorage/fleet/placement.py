@@ -1,16 +1,29 @@
-"""Which node and devices a replica gets: a pure decision that can say why.
+"""Where a replica goes: what it needs, what nodes have, and the answer with its reason. Values; ``decision`` decides.
 
 Memory and devices are never oversold. CPU time is shared: a replica must fit a node's CPUs alone, and nodes with idle
 CPUs are preferred, but a busy node is no reason to refuse.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-RefusalCode = Literal["no_nodes", "too_little_memory", "too_few_cpus", "too_few_devices", "nodes_full"]
+RefusalCode = Literal[
+    "no_nodes",
+    "no_node_matches",
+    "too_little_memory",
+    "too_few_cpus",
+    "too_few_devices",
+    "devices_too_small",
+    "nodes_full",
+    "others_first",
+]
+Policy = Literal["pack", "spread"]
+Priority = Literal["low", "normal", "high"]
 
 GIB: Final = 1024**3
+PRIORITIES: Final[dict[Priority, int]] = {"low": 0, "normal": 1, "high": 2}
+#: A node with this taint takes one organization's replicas alone, and they need not ask for it.
+ORGANIZATION_TAINT: Final = "organization"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,16 +32,66 @@ class Demand:
 
     memory_bytes: int
     cpu_millis: int
-    gpus: int = 0  #: whole devices
+    gpus: int = 0  #: whole devices, of one kind and one node
+    is_all_gpus: bool = False  #: every device of a node, whatever ``gpus`` says
     gpu_memory_bytes: int = 0  #: that each of them must have
+    gpu_total_bytes: int = 0  #: that they must have together, in equal parts
+    gpu_share_bytes: int = 0  #: instead of whole devices: so much of one
+    heads: int = 0  #: a number that the count of devices must divide, as tensor parallelism wants; 0: any count does
+    priority: int = PRIORITIES["normal"]
+    labels: tuple[tuple[str, str], ...] = ()  #: that its node must have
+    digest: str = ""  #: of its weights
+    organization_id: str = ""
+
+    @property
+    def wants_device(self) -> bool:
+        """Whether it takes a device or a share of one."""
+        return bool(self.gpus or self.is_all_gpus or self.gpu_share_bytes)
+
+    def each_device_needs(self, count: int) -> int:
+        """Bytes that each of ``count`` devices must have."""
+        return max(self.gpu_memory_bytes, -(-self.gpu_total_bytes // count))
+
+    def can_use(self, count: int) -> bool:
+        """Whether the model can be spread over ``count`` devices in equal parts."""
+        return not self.heads or self.heads % count == 0
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON types only."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> "Demand":
+        """The inverse of to_json."""
+        labels = tuple((str(name), str(value)) for name, value in document.get("labels", ()))
+        return cls(**{**document, "labels": labels})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DeviceState:
-    """One device that no replica holds."""
+    """One device that no replica holds whole."""
 
     device_id: str
     memory_bytes: int
+    name: str = ""
+    is_slice: bool = False  #: a MIG instance, which no model spans two of
+    used_memory_bytes: int = 0  #: in shares
+    organization_id: str = ""  #: whose the shares are
+
+    @property
+    def free_bytes(self) -> int:
+        """Memory that no share holds."""
+        return self.memory_bytes - self.used_memory_bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DeviceKind:
+    """So many equal devices of one node, free or not: what it could hold if it were empty."""
+
+    name: str
+    memory_bytes: int
+    count: int
+    is_slice: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,13 +106,52 @@ class NodeState:
     used_cpu_millis: int
     is_drained: bool = False
     is_seen: bool = True  #: it has reported itself lately
-    device_count: int = 0
+    kinds: tuple["DeviceKind", ...] = ()  #: every device that is there, free or not
     free_devices: tuple[DeviceState, ...] = ()
+    shared_devices: tuple[DeviceState, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    taints: tuple[tuple[str, str], ...] = ()
+    digests: frozenset[str] = frozenset()
 
     @property
     def free_memory_bytes(self) -> int:
         """Memory that no replica has reserved."""
         return self.memory_bytes - self.used_memory_bytes
+
+    @property
+    def device_count(self) -> int:
+        """Devices that are there; slices are none."""
+        return sum(kind.count for kind in self.kinds if not kind.is_slice)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it takes anything new."""
+        return self.is_seen and not self.is_drained
+
+    def keeps_out(self, demand: Demand) -> str:
+        """What of its labels and taints stands against ``demand``, as ``name=value``; empty: nothing."""
+        has = dict(self.labels)
+        for name, value in demand.labels:
+            if has.get(name) != value and (name, value) not in self.taints:
+                return f"{name}={value}"
+        for name, value in self.taints:
+            is_its_own = name == ORGANIZATION_TAINT and value == demand.organization_id
+            if not is_its_own and (name == ORGANIZATION_TAINT or (name, value) not in demand.labels):
+                return f"{name}={value}"
+        return ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class IdleReplica:
+    """A replica nobody calls, and what putting it away gives back."""
+
+    replica_id: str
+    node_id: str
+    memory_bytes: int
+    priority: int
+    is_asleep: bool = False  #: frozen: it may make room for its equals too
+    devices: tuple[DeviceState, ...] = ()  #: that it holds whole
+    shares: tuple[tuple[str, int], ...] = ()  #: (device id, bytes) that it holds of devices
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,6 +161,8 @@ class Placement:
     node_id: str
     device_ids: tuple[str, ...]
     why: str
+    share_bytes: int = 0  #: of the one device; 0: the devices whole
+    preempts: tuple[str, ...] = ()  #: replicas that must be put away first
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -67,112 +171,3 @@ class Refusal:
 
     reason_code: RefusalCode
     sentence: str
-
-
-def place(demand: Demand, nodes: Sequence[NodeState]) -> Placement | Refusal:
-    """The best node for ``demand``, or what would fit instead.
-
-    1. Nodes that are drained or silent do not count.
-    2. Nodes that could not hold it even when empty do not count.
-    3. Of those with room now, one without devices is taken for a demand without devices; then the one with the most
-       memory left, then the one with the idlest CPUs. The name breaks ties, so that the answer is always the same.
-    """
-    live = [node for node in nodes if not node.is_drained and node.is_seen]
-    if not live:
-        silent = sum(not node.is_seen for node in nodes)
-        drained = len(nodes) - silent
-        return Refusal(
-            reason_code="no_nodes",
-            sentence=f"No node takes replicas: {drained} drained, {silent} not heard of lately. Bring one back.",
-        )
-    refusal = _never_fits(demand, live)
-    if refusal is not None:
-        return refusal
-    open_nodes = [node for node in live if _fits_now(demand, node)]
-    if not open_nodes:
-        return _full(demand, live)
-    chosen = min(
-        open_nodes,
-        key=lambda node: (
-            node.device_count > 0 and demand.gpus == 0,
-            -node.free_memory_bytes,
-            node.used_cpu_millis / node.cpu_millis,
-            node.name,
-        ),
-    )
-    devices = _devices(demand, chosen)
-    return Placement(
-        node_id=chosen.node_id,
-        device_ids=tuple(device.device_id for device in devices),
-        why=(
-            f"{chosen.name} has {_gib(chosen.free_memory_bytes)} free of {_gib(chosen.memory_bytes)}"
-            + (f" and {len(chosen.free_devices)} free devices" if demand.gpus else "")
-            + f"; {len(open_nodes)} of {len(live)} nodes had room"
-        ),
-    )
-
-
-def _never_fits(demand: Demand, live: Sequence[NodeState]) -> Refusal | None:
-    largest = max(node.memory_bytes for node in live)
-    if demand.memory_bytes > largest:
-        return Refusal(
-            reason_code="too_little_memory",
-            sentence=(
-                f"It needs {_gib(demand.memory_bytes)} and the largest node has {_gib(largest)}. "
-                "A smaller context, fewer parallel requests or a smaller quantization would fit."
-            ),
-        )
-    most_cpus = max(node.cpu_millis for node in live)
-    if demand.cpu_millis > most_cpus:
-        return Refusal(
-            reason_code="too_few_cpus",
-            sentence=(
-                f"It asks for {demand.cpu_millis / 1000:g} CPUs and the largest node has {most_cpus / 1000:g}. "
-                f"Ask for at most {most_cpus / 1000:g}."
-            ),
-        )
-    most_devices = max(node.device_count for node in live)
-    if demand.gpus > most_devices:
-        return Refusal(
-            reason_code="too_few_devices",
-            sentence=(
-                f"It asks for {demand.gpus} GPUs and the largest node has {most_devices}. "
-                + (f"Ask for at most {most_devices}." if most_devices else "A model in GGUF format runs without one.")
-            ),
-        )
-    return None
-
-
-def _fits_now(demand: Demand, node: NodeState) -> bool:
-    return (
-        demand.memory_bytes <= node.free_memory_bytes
-        and demand.cpu_millis <= node.cpu_millis
-        and len(_devices(demand, node)) == demand.gpus
-    )
-
-
-def _devices(demand: Demand, node: NodeState) -> tuple[DeviceState, ...]:
-    """The smallest free devices that are large enough, in order: large ones stay for those who need them."""
-    large_enough = [device for device in node.free_devices if device.memory_bytes >= demand.gpu_memory_bytes]
-    large_enough.sort(key=lambda device: device.memory_bytes)
-    return tuple(large_enough[: demand.gpus])
-
-
-def _full(demand: Demand, live: Sequence[NodeState]) -> Refusal:
-    most_free = max(live, key=lambda node: node.free_memory_bytes)
-    free_devices = max(len(node.free_devices) for node in live)
-    devices = f" and {demand.gpus} GPUs" if demand.gpus else ""
-    free = f"{_gib(most_free.free_memory_bytes)} free" + (
-        f"; at most {free_devices} GPUs are free" if demand.gpus else ""
-    )
-    return Refusal(
-        reason_code="nodes_full",
-        sentence=(
-            f"It needs {_gib(demand.memory_bytes)}{devices} on one node. The emptiest, {most_free.name}, has {free}. "
-            "It starts when room frees up: pause or delete a deployment, or add a node."
-        ),
-    )
-
-
-def _gib(size: int) -> str:
-    return f"{size / GIB:.1f} GiB"

@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-import httpx
-
+from moorage.fleet import runner_http
 from moorage.fleet.engines import ModelKind
 
 #: An engine that is loading answers at once with 503, so a slow answer is no answer.
@@ -38,10 +37,10 @@ def health(socket: Path) -> ProbeResult:
     answer = _ask(socket, "GET", "/health", None, HEALTH_SECONDS)
     if isinstance(answer, ProbeResult):
         return answer
-    if answer.status_code == 200:
+    if answer.status == 200:
         return ProbeResult(is_ok=True, reason="ready", seconds=time.monotonic() - started)
-    reason = "loading" if answer.status_code == 503 else "engine_error"
-    return ProbeResult(is_ok=False, reason=reason, detail=f"/health answered {answer.status_code}.")
+    reason = "loading" if answer.status == 503 else "engine_error"
+    return ProbeResult(is_ok=False, reason=reason, detail=f"/health answered {answer.status}.")
 
 
 def first_token(
@@ -51,49 +50,49 @@ def first_token(
     started = time.monotonic()
     if kind == "rerank":
         ranked = {"model": served_name, "query": "moor", "documents": ["quay"]}
-        return _judge(_ask(socket, "POST", "/v1/rerank", ranked, timeout_seconds), started, _has_score)
+        return _judge("/v1/rerank", _ask(socket, "POST", "/v1/rerank", ranked, timeout_seconds), started, _has_score)
     if kind == "embedding":
         body = {"model": served_name, "input": "moor"}
-        return _judge(_ask(socket, "POST", "/v1/embeddings", body, timeout_seconds), started, _has_vector)
+        return _judge(
+            "/v1/embeddings", _ask(socket, "POST", "/v1/embeddings", body, timeout_seconds), started, _has_vector
+        )
     message = {"role": "user", "content": "Ahoy"}
     chat = {"model": served_name, "messages": [message], "max_tokens": 1, "temperature": 0}
-    answer = _ask(socket, "POST", "/v1/chat/completions", chat, timeout_seconds)
-    if isinstance(answer, httpx.Response) and answer.status_code in _NO_CHAT:
+    path = "/v1/chat/completions"
+    answer = _ask(socket, "POST", path, chat, timeout_seconds)
+    if isinstance(answer, runner_http.Answer) and answer.status in _NO_CHAT:
         plain = {"model": served_name, "prompt": "Ahoy", "max_tokens": 1, "temperature": 0}
-        answer = _ask(socket, "POST", "/v1/completions", plain, timeout_seconds)
-    return _judge(answer, started, _has_token)
+        path = "/v1/completions"
+        answer = _ask(socket, "POST", path, plain, timeout_seconds)
+    return _judge(path, answer, started, _has_token)
 
 
 def _ask(
     socket: Path, method: str, path: str, body: dict[str, Any] | None, timeout_seconds: float
-) -> httpx.Response | ProbeResult:
-    transport = httpx.HTTPTransport(uds=str(socket))
-    timeout = httpx.Timeout(timeout_seconds, connect=HEALTH_SECONDS)
+) -> runner_http.Answer | ProbeResult:
     try:
-        # trust_env: a proxy configured for the worker must never see, or answer, a probe.
-        with httpx.Client(transport=transport, timeout=timeout, trust_env=False, base_url="http://runner") as client:
-            return client.request(method, path, json=body)
-    except httpx.ConnectError as error:
+        return runner_http.ask(socket, method, path, body=body, seconds=timeout_seconds)
+    except runner_http.NobodyListens as error:
         return ProbeResult(is_ok=False, reason="no_socket", detail=f"Nobody listens on the socket yet: {error}.")
-    except (httpx.HTTPError, OSError) as error:
-        return ProbeResult(is_ok=False, reason="no_answer", detail=f"{path}: {type(error).__name__}: {error}.")
+    except runner_http.NoAnswer as error:
+        return ProbeResult(is_ok=False, reason="no_answer", detail=f"{path}: {error}.")
 
 
-def _judge(answer: httpx.Response | ProbeResult, started: float, holds: Callable[[Any], bool]) -> ProbeResult:
+def _judge(
+    path: str, answer: runner_http.Answer | ProbeResult, started: float, holds: Callable[[Any], bool]
+) -> ProbeResult:
     if isinstance(answer, ProbeResult):
         return answer
-    if answer.status_code != 200:
-        reason = "loading" if answer.status_code == 503 else "engine_error"
-        detail = f"{answer.request.url.path} answered {answer.status_code}: {answer.text[:200]}"
-        return ProbeResult(is_ok=False, reason=reason, detail=detail)
+    if answer.status != 200:
+        reason = "loading" if answer.status == 503 else "engine_error"
+        said = answer.content[:200].decode(errors="replace")
+        return ProbeResult(is_ok=False, reason=reason, detail=f"{path} answered {answer.status}: {said}")
     try:
         has_it = holds(answer.json())
     except (ValueError, KeyError, IndexError, TypeError):
         has_it = False
     if not has_it:
-        return ProbeResult(
-            is_ok=False, reason="no_token", detail=f"{answer.request.url.path} answered without a token."
-        )
+        return ProbeResult(is_ok=False, reason="no_token", detail=f"{path} answered without a token.")
     return ProbeResult(is_ok=True, reason="ready", seconds=time.monotonic() - started)
 
 

@@ -6,7 +6,8 @@ their exit codes outlive the worker that started them. It
 1. reads ``spec.json``, leaves the caller's session, and starts the runner: own process group, closed standard input,
    its whole environment from the file, limits, killed by the kernel should the shim die first;
 2. writes ``state.json`` (process ids with their start times) and only then lets the caller go on;
-3. copies the runner's output to ``log``, turning it into ``log.1`` at half of the limit, so that it stays bounded;
+3. copies the runner's output to ``log``, each line with its stream and time (``o1763800000.123456 text``), turning it
+   into ``log.1`` at half of the limit, so that it stays bounded;
 4. when the runner ends, kills what is left of its group and adds exit code and time to ``state.json``.
 """
 
@@ -15,6 +16,7 @@ import ctypes
 import json
 import os
 import resource
+import selectors
 import signal
 import subprocess
 import sys
@@ -23,6 +25,8 @@ import time
 from pathlib import Path
 
 LOG_BYTES = 10 * 1024 * 1024
+#: A line that is longer is written as several.
+LINE_BYTES = 65536
 _PR_SET_PDEATHSIG = 1
 
 
@@ -78,7 +82,7 @@ def _supervise(directory: Path, spec: dict[str, object], writable: int) -> None:
             cwd=spec["home"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             process_group=0,
             preexec_fn=limit,  # safe: there is one thread so far
         )
@@ -97,7 +101,8 @@ def _supervise(directory: Path, spec: dict[str, object], writable: int) -> None:
     os.write(writable, b"1")
     os.close(writable)
 
-    logger = threading.Thread(target=_copy_log, args=(runner.stdout.fileno(), directory / "log"), daemon=True)
+    sources = {runner.stdout.fileno(): b"o", runner.stderr.fileno(): b"e"}
+    logger = threading.Thread(target=_copy_log, args=(sources, directory / "log"), daemon=True)
     logger.start()
     exit_code = runner.wait()
     with contextlib.suppress(ProcessLookupError):
@@ -109,16 +114,31 @@ def _supervise(directory: Path, spec: dict[str, object], writable: int) -> None:
         _write(directory / "state.json", state)
 
 
-def _copy_log(source: int, log: Path) -> None:
+def _copy_log(sources: dict[int, bytes], log: Path) -> None:
     """Until the last writer is gone. A full disk or a removed directory costs lines, never the runner."""
     out = _open_log(log)
-    while chunk := os.read(source, 65536):
-        with contextlib.suppress(OSError):
-            if os.fstat(out).st_size > LOG_BYTES // 2:
-                os.close(out)
-                log.replace(log.with_name("log.1"))
-                out = _open_log(log)
-            os.write(out, chunk)
+    rests = dict.fromkeys(sources, b"")
+    with selectors.DefaultSelector() as selector:
+        for source in sources:
+            selector.register(source, selectors.EVENT_READ)
+        while selector.get_map():
+            for key, _ in selector.select():
+                chunk = os.read(key.fd, 65536)
+                whole, _, rest = (rests[key.fd] + chunk).rpartition(b"\n")
+                if not chunk:
+                    selector.unregister(key.fd)
+                if not chunk or len(rest) > LINE_BYTES:
+                    whole, rest = (whole + b"\n" + rest if whole else rest), b""
+                rests[key.fd] = rest
+                if not whole:
+                    continue
+                stamp = b"%s%017.6f " % (sources[key.fd], time.time())
+                with contextlib.suppress(OSError):
+                    if os.fstat(out).st_size > LOG_BYTES // 2:
+                        os.close(out)
+                        log.replace(log.with_name("log.1"))
+                        out = _open_log(log)
+                    os.write(out, stamp + whole.replace(b"\n", b"\n" + stamp) + b"\n")
 
 
 def _open_log(log: Path) -> int:

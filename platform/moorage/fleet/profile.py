@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any, Final
 
+from moorage.fleet import seccomp
 from moorage.fleet.engines import Engine
 from moorage.fleet.runtime import ContainerSpec
 
@@ -24,17 +25,41 @@ _LOG: Final = {"Type": "local", "Config": {"max-size": "10m", "max-file": "3"}}
 #: Far above the ids of people, services and of systemd's dynamic users.
 _FIRST_UID: Final = 1_000_000_000
 _UIDS: Final = 1_000_000_000
-#: Paths that Docker hides from containers by default; a container that sees them all is a privileged one.
-_MASKED: Final = ("/proc/kcore", "/proc/keys", "/sys/firmware")
+#: What a container must not see of the kernel, and what it must not write to. Asked for by name, so that no release of
+#: the Engine has a shorter list than this.
+_MASKED: Final = (
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+)
+_READONLY: Final = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+#: Docker's own AppArmor profile, asked for by name wherever the kernel has AppArmor.
+_APPARMOR: Final = "docker-default"
+#: How much of a value is told: a seccomp profile has thousands of characters.
+_TOLD: Final = 120
 #: Host settings that must be as empty as Docker leaves them.
 _EMPTY: Final = (
+    "Annotations",
     "AutoRemove",
     "Binds",
     "CapAdd",
+    "Cgroup",
     "CgroupParent",
+    "ContainerIDFile",
     "DeviceCgroupRules",
     "Devices",
     "Dns",
+    "DnsOptions",
+    "DnsSearch",
     "ExtraHosts",
     "GroupAdd",
     "Links",
@@ -44,9 +69,11 @@ _EMPTY: Final = (
     "PortBindings",
     "Privileged",
     "PublishAllPorts",
+    "StorageOpt",
     "Sysctls",
     "UTSMode",
     "UsernsMode",
+    "VolumeDriver",
     "VolumesFrom",
 )
 
@@ -58,6 +85,8 @@ class EngineFacts:
     has_swap_limit: bool = True
     has_private_cgroup: bool = True
     seccomp: str = "default"  #: the profile's name; empty where the kernel has none
+    has_apparmor: bool = False
+    runtimes: frozenset[str] = frozenset({"runc"})  #: what it can start containers with
 
 
 def uid_of(replica_id: str) -> int:
@@ -73,7 +102,10 @@ def expected(spec: ContainerSpec, *, uid: int, facts: EngineFacts) -> Document:
         "IpcMode": "private",
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
-        "SecurityOpt": ["no-new-privileges:true"],
+        "SecurityOpt": _security_options(facts),
+        "MaskedPaths": list(_MASKED),
+        "ReadonlyPaths": list(_READONLY),
+        "Runtime": spec.container_runtime,
         "Memory": spec.memory_bytes,
         "MemorySwap": spec.memory_bytes if facts.has_swap_limit else -1,
         "NanoCpus": spec.cpu_millis * 1_000_000,
@@ -92,6 +124,7 @@ def expected(spec: ContainerSpec, *, uid: int, facts: EngineFacts) -> Document:
     if facts.has_private_cgroup:
         host["CgroupnsMode"] = "private"
     return {
+        "AppArmorProfile": _APPARMOR if facts.has_apparmor else "",
         "Config": {
             "User": f"{uid}:{uid}",
             "Entrypoint": [spec.argv[0]],
@@ -163,12 +196,11 @@ def differences(inspected: Mapping[str, Any], wanted: Mapping[str, Any]) -> tupl
         ),
         *_mounts(inspected["Mounts"], wanted["Mounts"]),
     ]
-    masked = inspected["HostConfig"].get("MaskedPaths") or []
-    found.extend(f"HostConfig.MaskedPaths: {path} is visible" for path in _MASKED if path not in masked)
-    if not inspected["HostConfig"].get("ReadonlyPaths"):
-        found.append("HostConfig.ReadonlyPaths: /proc can be written to")
-    if inspected.get("AppArmorProfile") == "unconfined":
-        found.append("AppArmorProfile: 'unconfined', not the Engine's default")
+    apparmor = inspected.get("AppArmorProfile") or ""
+    if apparmor != wanted["AppArmorProfile"]:
+        found.append(f"AppArmorProfile: {apparmor!r}, not {wanted['AppArmorProfile']!r}")
+    networks = set((inspected.get("NetworkSettings") or {}).get("Networks") or {}) - {"none"}
+    found.extend(f"NetworkSettings.Networks: attached to {name!r}" for name in sorted(networks))
     return tuple(found)
 
 
@@ -177,6 +209,11 @@ def weaknesses(facts: EngineFacts) -> tuple[str, ...]:
     if facts.seccomp in {"", "unconfined"}:
         return ("this Docker Engine filters no system calls (seccomp); use one with its default profile",)
     return ()
+
+
+def _security_options(facts: EngineFacts) -> list[str]:
+    options = ["no-new-privileges:true", f"seccomp={seccomp.TEXT}"]
+    return [*options, f"apparmor={_APPARMOR}"] if facts.has_apparmor else options
 
 
 def _config(config: Mapping[str, Any]) -> Document:
@@ -190,8 +227,13 @@ def _members(where: str, inspected: Mapping[str, Any], wanted: Mapping[str, Any]
         actual = inspected.get(name)
         # Engines say "none of these" as null, as an empty list or as an empty object.
         if (actual or None) != (value or None):
-            found.append(f"{where}.{name}: {actual!r}, not {value!r}")
+            found.append(f"{where}.{name}: {_told(actual)}, not {_told(value)}")
     return found
+
+
+def _told(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _TOLD else f"{text[:_TOLD]}… ({len(text)} characters)"
 
 
 def _mounts(inspected: list[Document], wanted: list[Document]) -> list[str]:

@@ -9,12 +9,25 @@ import datetime as dt
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal, Protocol
 
 from moorage.fleet.engines import Engine, RunnerPaths
+from moorage.fleet.isolation import Isolation
+from moorage.fleet.runner_output import Leftover, LogLine, Usage
 
-__all__ = ["Container", "ContainerRuntime", "ContainerSpec", "Engine", "RunnerPaths", "Status"]
+__all__ = [
+    "Container",
+    "ContainerRuntime",
+    "ContainerSpec",
+    "Engine",
+    "Leftover",
+    "LogLine",
+    "RunnerPaths",
+    "Status",
+    "Usage",
+]
 
 RuntimeName = Literal["docker", "process", "memory"]
 Status = Literal["created", "running", "paused", "exited"]
@@ -48,6 +61,7 @@ class ContainerSpec:
     pids_limit: int = 512
     labels: tuple[tuple[str, str], ...] = ()  #: for people; those of the platform win
     device_ids: tuple[str, ...] = ()  #: vendor ids of exactly the devices it sees
+    container_runtime: str = "runc"  #: what the Engine starts it with; :mod:`moorage.fleet.runtime_classes`
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -133,11 +147,49 @@ class ContainerRuntime(Protocol):
         ContainerMissing where there is none.
         """
 
+    def follow_logs(
+        self, name: str, *, since: dt.datetime | None = None, tail: int | None = None
+    ) -> Iterator[LogLine | None]:
+        """The lines that the container has printed at or after ``since`` (None: all that are kept), at most the last
+        ``tail`` of them (None: all), and those that it prints from now on, each as soon as it is complete; None now
+        and then while there is none, so that the caller can leave. Ends when the container has ended and everything
+        is read. A reader that is slow, or leaves, holds up nobody: it misses what the log no longer keeps.
+        ContainerMissing where there is none.
+        """
+
+    def usage(self, name: str) -> Usage:
+        """What the container's processes take at the moment; its members are None where it does not run.
+
+        ContainerMissing where there is none.
+        """
+
+    def clear_leftovers(self, *, older_than_seconds: float) -> tuple[Leftover, ...]:
+        """Remove what this instance owns that is no container and of no use: networks and volumes with its label (no
+        runner has any), records of a creation that was broken off. What is younger stays: it may be on its way."""
+
     def pause(self, name: str) -> None:
         """Freeze every process of the container; memory is kept. Idempotent. ContainerMissing where none is running."""
 
     def unpause(self, name: str) -> None:
         """Let a frozen container go on. Idempotent. ContainerMissing where none is paused or running."""
+
+    def stop(self, name: str, *, grace_seconds: float = 10) -> None:
+        """End the container's process and keep the container; return when it has ended. Idempotent.
+
+        The runner gets SIGTERM (woken first if paused) and, ``grace_seconds`` later, SIGKILL, with all its children.
+        ContainerMissing where there is none.
+        """
+
+    def start(self, name: str) -> Container:
+        """Start a container that was stopped, or ended, as it was made, and return it; one that is paused goes on, one
+        that runs is left alone. Its old socket is removed first. ContainerMissing where there is none; StartFailed,
+        with the container kept or gone, where its program cannot be executed.
+        """
+
+    def isolation(self, name: str) -> Isolation:
+        """What the container really got: read back now, from the runtime and, where it can be seen, from the kernel.
+        ContainerMissing where there is none.
+        """
 
     def ping(self) -> None:
         """Return if the runtime answers."""

@@ -5,6 +5,8 @@ afterwards what it made, and anything but :func:`moorage.fleet.profile.expected`
 """
 
 import contextlib
+import dataclasses
+import datetime as dt
 import os
 import threading
 import time
@@ -16,17 +18,31 @@ import docker
 import docker.errors
 import urllib3.exceptions
 
-from moorage.fleet import inspected_container, name_lock, profile, sockets
+from moorage.fleet import (
+    container_walls,
+    engine_host,
+    inspected_container,
+    name_lock,
+    profile,
+    runner_output,
+    socket_mount,
+    sockets,
+)
+from moorage.fleet import freezer as freezers
 from moorage.fleet.engines import Engine, RunnerPaths
 from moorage.fleet.errors import (
     ContainerConflict,
     ContainerMissing,
     ImageMissing,
     ProfileMismatch,
+    RuntimeClassMissing,
     RuntimeFailed,
     RuntimeUnreachable,
     StartFailed,
 )
+from moorage.fleet.freezer import Freezer
+from moorage.fleet.isolation import Isolation
+from moorage.fleet.runner_output import Leftover, LogLine, Usage
 from moorage.fleet.runtime import (
     INSTANCE_LABEL,
     SPEC_LABEL,
@@ -35,10 +51,14 @@ from moorage.fleet.runtime import (
     labels_of,
 )
 from moorage.fleet.weights import model_path
+from moorage.kernel import fault
 
 #: One call of the Engine. `stop` adds its own grace to it.
 CALL_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 0.05
+#: A runner that says nothing for so long lets whoever follows it leave.
+_SILENCE_SECONDS: Final = 5
+_LOG_PIECE: Final = 64 * 1024
 _PROGRAMS: Final[Mapping[Engine, tuple[str, ...]]] = {
     Engine.LLAMACPP: ("/usr/local/bin/llama-server",),
     Engine.VLLM: ("/usr/bin/python3", "-m", "vllm.entrypoints.openai.api_server"),
@@ -69,6 +89,7 @@ class DockerRuntime:
         self._call_seconds = call_seconds
         # The SDK's session is not made to be shared among threads.
         self._local = threading.local()
+        self._freezers: dict[str, Freezer] = {}
 
     def runner_paths(self, *, model_dir: Path, socket_dir: Path, engine: Engine) -> RunnerPaths:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -91,6 +112,11 @@ class DockerRuntime:
         with _reaching(), name_lock.held(spec.name, under=self._socket_root):
             engine = self._engine()
             facts = self._facts(engine)
+            if spec.container_runtime not in facts.runtimes:
+                raise RuntimeClassMissing(
+                    f"The Docker Engine has no container runtime {spec.container_runtime!r}, with which containers of"
+                    " this organization have to be started; nothing was started."
+                )
             uid = _uid(spec)
             inspected = self._found_or_made(engine, spec, uid=uid, facts=facts)
             self._adoptable(inspected, spec)
@@ -100,12 +126,12 @@ class DockerRuntime:
                 sockets.discard(spec.socket_dir)
                 raise ProfileMismatch(f"{spec.name} was not what was asked for and is removed: {'; '.join(wrong)}")
             if inspected["State"]["Status"] != "created":
-                return inspected_container.container(inspected)
+                return self._container(inspected)
             self._start(engine, spec, inspected["Id"])
             started = _inspect(engine, spec.name)
             if started is None:
                 raise RuntimeFailed(f"{spec.name} was removed while it was being started.")
-            return inspected_container.container(started)
+            return self._container(started)
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -118,16 +144,11 @@ class DockerRuntime:
                 return
             if (inspected["Config"]["Labels"] or {}).get(INSTANCE_LABEL) != self.instance:
                 raise ContainerConflict(f"{name} does not belong to this instance; it stays.")
-            if inspected["State"]["Status"] == "paused":
-                # A frozen process receives no signal.
-                with contextlib.suppress(docker.errors.APIError):
-                    engine.unpause(inspected["Id"])
-            with contextlib.suppress(docker.errors.NotFound):
-                engine.stop(inspected["Id"], timeout=max(0, round(grace_seconds)))
+            self._end(engine, inspected, grace_seconds)
+            fault.point("after_stop")
             # Before the container: were we to die between the two, the next call would still know where it is.
-            for mount in inspected["Mounts"]:
-                if mount["Destination"] == profile.SOCKET_DIR:
-                    sockets.discard(Path(mount["Source"]))
+            for directory in _socket_dirs(inspected):
+                sockets.discard(directory)
             self._delete(engine, inspected["Id"])
 
     def list(self) -> tuple[Container, ...]:
@@ -136,14 +157,14 @@ class DockerRuntime:
             engine = self._engine()
             summaries = engine.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={self.instance}"})
             found = [_inspect(engine, summary["Id"]) for summary in summaries]
-            containers = [inspected_container.container(inspected) for inspected in found if inspected is not None]
+            containers = [self._container(inspected) for inspected in found if inspected is not None]
             return tuple(sorted(containers, key=lambda container: container.name))
 
     def inspect(self, name: str) -> Container | None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         with _reaching():
             inspected = self._ours(name)
-            return None if inspected is None else inspected_container.container(inspected)
+            return None if inspected is None else self._container(inspected)
 
     def logs(self, name: str, *, tail: int = 200) -> str:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -151,13 +172,137 @@ class DockerRuntime:
             raw: bytes = self._engine().logs(self._present(name)["Id"], stdout=True, stderr=True, tail=tail)
             return raw.decode(errors="replace").rstrip("\n")
 
-    def pause(self, name: str) -> None:
+    def follow_logs(
+        self, name: str, *, since: dt.datetime | None = None, tail: int | None = None
+    ) -> Iterator[LogLine | None]:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
-        self._turn(name, to="paused")
+        with _reaching():
+            container_id = self._present(name)["Id"]
+        return self._followed(container_id, since, tail)
+
+    def _followed(self, container_id: str, since: dt.datetime | None, tail: int | None) -> Iterator[LogLine | None]:
+        """A stream that is silent for a while is opened anew where it was: only so can a reader leave in between."""
+        at, seen = since, 0
+        while True:
+            with _reaching():
+                engine = self._engine()
+                answer = engine.get(
+                    f"{engine.base_url}/v{engine.api_version}/containers/{container_id}/logs",
+                    params={
+                        "stdout": 1,
+                        "stderr": 1,
+                        "timestamps": 1,
+                        "follow": 1,
+                        "tail": "all" if tail is None or seen else tail,
+                        **({} if at is None else {"since": f"{int(at.timestamp())}.{at.microsecond:06d}000"}),
+                    },
+                    stream=True,
+                    timeout=(self._call_seconds, _SILENCE_SECONDS),
+                )
+                if answer.status_code == 404:
+                    return
+                if answer.status_code != 200:
+                    raise RuntimeFailed(f"The Docker Engine refused a container's log: {answer.status_code}.")
+                frames = runner_output.DockerFrames()
+                try:
+                    for piece in answer.raw.stream(_LOG_PIECE, decode_content=False):
+                        for line in runner_output.new_since(frames.feed(piece), at=at, seen=seen):
+                            if line is not None:
+                                yield line
+                    yield from frames.end()
+                    return
+                except urllib3.exceptions.ReadTimeoutError:
+                    yield None
+                finally:
+                    answer.close()
+            # Where it was, the next stream begins: lines of the very last microsecond come twice, and are told apart
+            # by their number.
+            at, seen = frames.last if frames.last[0] is not None else (at, seen)
+
+    def usage(self, name: str) -> Usage:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`. An Engine on cgroup v2 knows no peak."""
+        with _reaching():
+            inspected = self._present(name)
+            if inspected_container.status(inspected) == "exited":
+                return Usage()
+            stats: Document = self._engine().stats(inspected["Id"], stream=False, one_shot=True)
+            return inspected_container.usage(stats)
+
+    def clear_leftovers(self, *, older_than_seconds: float) -> tuple[Leftover, ...]:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        removed = []
+        with _reaching():
+            engine = self._engine()
+            mine = {"label": f"{INSTANCE_LABEL}={self.instance}"}
+            now = time.time()
+            for network in engine.networks(filters=mine):
+                if now - inspected_container.age_mark(network["Created"]) >= older_than_seconds:
+                    engine.remove_network(network["Id"])
+                    removed.append(Leftover(kind="network", name=network["Name"]))
+            for volume in engine.volumes(filters=mine)["Volumes"] or []:
+                if now - inspected_container.age_mark(volume["CreatedAt"]) >= older_than_seconds:
+                    engine.remove_volume(volume["Name"])
+                    removed.append(Leftover(kind="volume", name=volume["Name"]))
+        return tuple(removed)
+
+    def pause(self, name: str) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`. The Engine pauses it once, the kernel after that."""
+        with _reaching(), name_lock.held(name, under=self._socket_root):
+            inspected = self._present(name)
+            freezer = self._freezer(name, inspected)
+            if inspected_container.status(inspected) == "paused" and freezer is not None:
+                if not freezer.freeze():
+                    raise RuntimeFailed(f"{name} could not be frozen.")
+                return
+            self._turn(inspected, to="paused")
 
     def unpause(self, name: str) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`. The Engine is not asked where the freezer is known."""
+        freezer = self._freezers.get(name)
+        if freezer is not None and freezer.thaw():
+            return
+        with _reaching(), name_lock.held(name, under=self._socket_root):
+            inspected = self._present(name)
+            freezer = self._freezer(name, inspected)
+            if inspected_container.status(inspected) == "paused" and freezer is not None and freezer.thaw():
+                return
+            self._turn(inspected, to="running")
+
+    def stop(self, name: str, *, grace_seconds: float = 10) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
-        self._turn(name, to="running")
+        with _reaching(), name_lock.held(name, under=self._socket_root):
+            self._end(self._engine(), self._present(name), grace_seconds)
+
+    def start(self, name: str) -> Container:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`. It is what it was when it was made and compared: an
+        Engine changes nothing of a container but its limits, and only when asked."""
+        with _reaching(), name_lock.held(name, under=self._socket_root):
+            engine, inspected = self._engine(), self._present(name)
+            match inspected_container.status(inspected):
+                case "paused":
+                    freezer = self._freezer(name, inspected)
+                    if freezer is None or not freezer.thaw():
+                        self._turn(inspected, to="running")
+                case "exited" | "created":
+                    for directory in _socket_dirs(inspected):
+                        self._prepare(directory, uid=int(inspected["Config"]["User"].partition(":")[0]))
+                    try:
+                        engine.start(inspected["Id"])
+                    except docker.errors.APIError as error:
+                        raise StartFailed(f"The runner could not be started again: {error.explanation}") from error
+                case _:
+                    pass
+            return self._container(self._present(name))
+
+    def isolation(self, name: str) -> Isolation:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with _reaching():
+            engine, inspected = self._engine(), self._present(name)
+            return container_walls.of_container(
+                inspected,
+                host=engine_host.read(engine.info(), engine.version()),
+                kernel=container_walls.KernelView.of(inspected["State"].get("Pid") or 0, inspected["Id"]),
+            )
 
     def ping(self) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -174,10 +319,16 @@ class DockerRuntime:
             if inspected is not None:
                 return inspected
             image = self._image(engine, spec.engine)
-            sockets.prepare(spec.socket_dir, uid=uid if os.getuid() == 0 else None)
+            self._prepare(spec.socket_dir, uid=uid)
             if not self._create(engine, spec, uid=uid, facts=facts, image=image):
                 time.sleep(_LOOK_SECONDS)
         raise RuntimeFailed(f"The Docker Engine holds the name {spec.name} and shows no container of it.")
+
+    def _prepare(self, socket_dir: Path, *, uid: int) -> None:
+        """A directory of the runner's own, and of a size, where we may give it away and the Engine sees our mounts."""
+        scheme, _, engine = self._address.partition("://")
+        is_bounded = scheme == "unix" and socket_mount.is_seen_by(Path(engine))
+        sockets.prepare(socket_dir, uid=uid if os.getuid() == 0 else None, is_bounded=is_bounded)
 
     def _create(
         self, engine: docker.APIClient, spec: ContainerSpec, *, uid: int, facts: profile.EngineFacts, image: Document
@@ -185,6 +336,7 @@ class DockerRuntime:
         """Whether it was made; False where the name is taken."""
         wanted = profile.expected(spec, uid=uid, facts=facts)
         body = profile.create_body(wanted, image=image, labels=labels_of(spec, instance=self.instance))
+        fault.point("before_create")
         try:
             engine.create_container_from_config(body, spec.name)  # type: ignore[no-untyped-call]
         except docker.errors.APIError as error:
@@ -192,6 +344,7 @@ class DockerRuntime:
                 return False
             sockets.discard(spec.socket_dir)
             raise
+        fault.point("after_create")
         return True
 
     def _start(self, engine: docker.APIClient, spec: ContainerSpec, container_id: str) -> None:
@@ -201,11 +354,22 @@ class DockerRuntime:
             self._delete(engine, container_id)
             sockets.discard(spec.socket_dir)
             raise StartFailed(f"The runner's program could not be started: {error.explanation}") from error
+        fault.point("after_start")
 
     def _adoptable(self, inspected: Document, spec: ContainerSpec) -> None:
         labels = inspected["Config"]["Labels"] or {}
         if labels.get(INSTANCE_LABEL) != self.instance or labels.get(SPEC_LABEL) != spec.spec_hash:
             raise ContainerConflict(f"{spec.name} exists and was made from another specification.")
+
+    def _end(self, engine: docker.APIClient, inspected: Document, grace_seconds: float) -> None:
+        """SIGTERM, then SIGKILL; return when its process has ended."""
+        if inspected_container.status(inspected) == "paused":
+            # A frozen process receives no signal. One that was thawed without the Engine it cannot unpause, but stop.
+            with contextlib.suppress(docker.errors.APIError):
+                engine.unpause(inspected["Id"])
+        self._freezers.pop(inspected["Name"].lstrip("/"), None)
+        with contextlib.suppress(docker.errors.NotFound):
+            engine.stop(inspected["Id"], timeout=max(0, round(grace_seconds)))
 
     def _delete(self, engine: docker.APIClient, container_id: str) -> None:
         """Gone when this returns, whoever else is removing it."""
@@ -219,23 +383,39 @@ class DockerRuntime:
             with contextlib.suppress(docker.errors.NotFound):
                 engine.wait(container_id, timeout=self._call_seconds, condition="removed")
 
-    def _turn(self, name: str, *, to: Literal["paused", "running"]) -> None:
-        with _reaching():
-            inspected = self._present(name)
-            status = inspected_container.status(inspected)
-            if status == to:
-                return
-            if status not in {"running", "paused"}:
-                raise ContainerMissing(f"{name} does not run.")
-            try:
-                if to == "paused":
-                    self._engine().pause(inspected["Id"])
-                else:
-                    self._engine().unpause(inspected["Id"])
-            except docker.errors.APIError:
-                # Another caller may have done it in the meantime, which is what was asked for.
-                if inspected_container.status(self._present(name)) != to:
-                    raise
+    def _turn(self, inspected: Document, *, to: Literal["paused", "running"]) -> None:
+        status = inspected_container.status(inspected)
+        if status == to:
+            return
+        if status not in {"running", "paused"}:
+            raise ContainerMissing(f"{inspected['Name']} does not run.")
+        try:
+            if to == "paused":
+                self._engine().pause(inspected["Id"])
+            else:
+                self._engine().unpause(inspected["Id"])
+        except docker.errors.APIError:
+            # Another caller may have done it in the meantime, which is what was asked for.
+            if inspected_container.status(self._present(inspected["Id"])) != to:
+                raise
+
+    def _freezer(self, name: str, inspected: Document) -> Freezer | None:
+        """Of a container that has a process, where it is ours to write to."""
+        found = freezers.find(pid=inspected["State"].get("Pid") or 0, container_id=inspected["Id"])
+        if found is None:
+            self._freezers.pop(name, None)
+        else:
+            self._freezers[name] = found
+        return found
+
+    def _container(self, inspected: Document) -> Container:
+        """As the kernel has it: the Engine believes a container that was thawed without it to be paused still."""
+        container = inspected_container.container(inspected)
+        if container.status != "paused":
+            return container
+        freezer = self._freezers.get(container.name) or self._freezer(container.name, inspected)
+        is_thawed = freezer is not None and freezer.is_frozen() is False
+        return dataclasses.replace(container, status="running") if is_thawed else container
 
     def _present(self, name: str) -> Document:
         inspected = self._ours(name)
@@ -262,13 +442,7 @@ class DockerRuntime:
         known: profile.EngineFacts | None = getattr(self._local, "facts", None)
         if known is not None:
             return known
-        info = engine.info()
-        options = [dict(part.split("=", 1) for part in line.split(",")) for line in info.get("SecurityOptions") or []]
-        seccomp = next((each.get("profile", "default") for each in options if each.get("name") == "seccomp"), "")
-        api = tuple(int(part) for part in engine.api_version.split("."))
-        facts = profile.EngineFacts(
-            has_swap_limit=bool(info.get("SwapLimit")), has_private_cgroup=api >= (1, 41), seccomp=seccomp
-        )
+        facts = engine_host.facts(engine.info(), api_version=engine.api_version)
         unfit = profile.weaknesses(facts)
         if unfit:
             raise ProfileMismatch(f"Nothing was started: {'; '.join(unfit)}.")
@@ -287,6 +461,10 @@ def _uid(spec: ContainerSpec) -> int:
     """Its own uid where we may give it away. Without root we could neither hand over the socket directory nor open a
     socket in it, so the runner is then ourselves, still without capabilities."""
     return profile.uid_of(spec.replica_id) if os.getuid() == 0 else os.getuid()
+
+
+def _socket_dirs(inspected: Document) -> Iterator[Path]:
+    return (Path(mount["Source"]) for mount in inspected["Mounts"] if mount["Destination"] == profile.SOCKET_DIR)
 
 
 def _inspect(engine: docker.APIClient, name: str) -> Document | None:

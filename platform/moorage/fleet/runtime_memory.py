@@ -1,19 +1,25 @@
 """The container runtime that runs nothing and remembers everything: for rehearsals and for tests of what is above it.
 
 It keeps every promise of the port, and lets its owner make happen what happens to containers: :meth:`crash`,
-:attr:`is_reachable`.
+:meth:`say`, :attr:`usages`, :attr:`leftovers`, :attr:`is_reachable`.
 """
 
 import dataclasses
+import datetime as dt
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Literal
 
-from moorage.fleet import sockets
+from moorage.fleet import isolation, sockets
 from moorage.fleet.engines import Engine, RunnerPaths
 from moorage.fleet.errors import ContainerConflict, ContainerMissing, RuntimeUnreachable
+from moorage.fleet.runner_output import Leftover, LogLine, Stream, Usage
 from moorage.fleet.runtime import Container, ContainerSpec, labels_of
 from moorage.kernel import clock
+
+_PAUSE_SECONDS: Final = 0.02
 
 
 class MemoryRuntime:
@@ -25,7 +31,9 @@ class MemoryRuntime:
     def __init__(self, *, instance: str) -> None:
         self.instance = instance
         self.is_reachable = True
-        self.log: dict[str, list[str]] = {}
+        self.log: dict[str, list[LogLine]] = {}
+        self.usages: dict[str, Usage] = {}
+        self.leftovers: list[Leftover] = []
         self._containers: dict[str, Container] = {}
         self._socket_dirs: dict[str, Path] = {}
         self._lock = threading.Lock()
@@ -56,7 +64,7 @@ class MemoryRuntime:
             )
             self._containers[spec.name] = container
             self._socket_dirs[spec.name] = spec.socket_dir
-            self.log[spec.name] = [f"started {' '.join(spec.argv)}"]
+            self.log[spec.name] = [_said(f"started {' '.join(spec.argv)}")]
             return container
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:  # noqa: ARG002 - nothing here needs time to stop
@@ -87,7 +95,55 @@ class MemoryRuntime:
             self._reach()
             if name not in self._containers:
                 raise ContainerMissing
-            return "\n".join(self.log[name][-tail:])
+            return "\n".join(line.text for line in self.log[name][-tail:])
+
+    def follow_logs(
+        self, name: str, *, since: dt.datetime | None = None, tail: int | None = None
+    ) -> Iterator[LogLine | None]:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._lock:
+            self._present(name)
+        return self._followed(name, since, tail)
+
+    def _followed(self, name: str, since: dt.datetime | None, tail: int | None) -> Iterator[LogLine | None]:
+        at = 0
+        while True:
+            with self._lock:
+                self._reach()
+                container = self._containers.get(name)
+                lines = self.log.get(name, [])[at:]
+            wanted = [line for line in lines if since is None or line.at >= since]
+            yield from wanted if at or tail is None else wanted[max(0, len(wanted) - tail) :]
+            at += len(lines)
+            if not lines:
+                if container is None or container.status == "exited":
+                    return
+                yield None
+                time.sleep(_PAUSE_SECONDS)
+
+    def usage(self, name: str) -> Usage:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._lock:
+            self._present(name)
+            return self.usages.get(name, Usage())
+
+    def clear_leftovers(self, *, older_than_seconds: float) -> tuple[Leftover, ...]:  # noqa: ARG002 - all are old
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._lock:
+            self._reach()
+            removed, self.leftovers = tuple(self.leftovers), []
+            return removed
+
+    def say(self, name: str, text: str, *, stream: Stream = "stdout") -> None:
+        """Let the program of ``name`` print a line."""
+        with self._lock:
+            self.log[name].append(_said(text, stream))
+
+    def isolation(self, name: str) -> isolation.Isolation:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._lock:
+            self._present(name)
+            return isolation.of_process(self.name)
 
     def pause(self, name: str) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -96,6 +152,28 @@ class MemoryRuntime:
     def unpause(self, name: str) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         self._turn(name, to="running")
+
+    def stop(self, name: str, *, grace_seconds: float = 10) -> None:  # noqa: ARG002 - nothing here needs time to stop
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._lock:
+            container = self._present(name)
+            if container.status != "exited":
+                self._containers[name] = dataclasses.replace(
+                    container, status="exited", exit_code=0, finished_at=clock.now()
+                )
+
+    def start(self, name: str) -> Container:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._lock:
+            container = self._present(name)
+            if container.status == "exited":
+                container = dataclasses.replace(
+                    container, exit_code=None, is_oom_killed=False, started_at=clock.now(), finished_at=None
+                )
+                self.log[name].append(_said("started again"))
+                sockets.prepare(self._socket_dirs[name], uid=None)
+            self._containers[name] = dataclasses.replace(container, status="running")
+            return self._containers[name]
 
     def ping(self) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -121,6 +199,16 @@ class MemoryRuntime:
                 raise ContainerMissing
             self._containers[name] = dataclasses.replace(container, status=to)
 
+    def _present(self, name: str) -> Container:
+        self._reach()
+        if name not in self._containers:
+            raise ContainerMissing
+        return self._containers[name]
+
     def _reach(self) -> None:
         if not self.is_reachable:
             raise RuntimeUnreachable
+
+
+def _said(text: str, stream: Stream = "stdout") -> LogLine:
+    return LogLine(stream=stream, at=clock.now(), text=text)

@@ -18,23 +18,26 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
-from moorage.fleet import name_lock, process_shim, sockets
+from moorage.fleet import isolation, name_lock, process_shim, process_usage, runner_output, sockets
 from moorage.fleet.engines import Engine, RunnerPaths
 from moorage.fleet.errors import (
     ContainerConflict,
     ContainerMissing,
     ImageMissing,
+    RuntimeClassMissing,
     RuntimeFailed,
     RuntimeUnreachable,
     StartFailed,
 )
+from moorage.fleet.runner_output import Leftover, LogLine, Usage
 from moorage.fleet.runtime import Container, ContainerSpec, Status, labels_of
 from moorage.fleet.weights import model_path
 
 _SHIM_SECONDS: Final = 20
 _LOOK_SECONDS: Final = 0.02
+_FOLLOW_SECONDS: Final = 0.1
 
 
 class ProcessRuntime:
@@ -80,6 +83,11 @@ class ProcessRuntime:
                 raise ContainerConflict
             if record is not None and record["spec_hash"] != spec.spec_hash:
                 raise ContainerConflict
+            if spec.container_runtime != "runc":
+                raise RuntimeClassMissing(
+                    f"Replicas of this organization have to be started with {spec.container_runtime!r}; plain processes"
+                    " are not isolated, and nothing was started."
+                )
             if record is None:
                 directory.mkdir(exist_ok=True, mode=0o700)
                 record = {
@@ -137,11 +145,53 @@ class ProcessRuntime:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         if self.inspect(name) is None:
             raise ContainerMissing
-        lines: deque[str] = deque(maxlen=tail)
+        lines: deque[bytes] = deque(maxlen=tail)
         for file in ("log.1", "log"):
-            with contextlib.suppress(FileNotFoundError), (self._directory / name / file).open(errors="replace") as log:
-                lines.extend(line.rstrip("\n") for line in log)
-        return "\n".join(lines)
+            with contextlib.suppress(FileNotFoundError), (self._directory / name / file).open("rb") as log:
+                lines.extend(log)
+        return "\n".join(runner_output.unstamped(line) for line in lines)
+
+    def follow_logs(
+        self, name: str, *, since: dt.datetime | None = None, tail: int | None = None
+    ) -> Iterator[LogLine | None]:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        if self.inspect(name) is None:
+            raise ContainerMissing
+        return self._followed(name, since, tail)
+
+    def _followed(self, name: str, since: dt.datetime | None, tail: int | None) -> Iterator[LogLine | None]:
+        def is_over() -> bool:
+            container = self.inspect(name)
+            return container is None or container.status == "exited"
+
+        with _reaching():
+            for line in runner_output.follow_files(self._directory / name, since=since, tail=tail, is_over=is_over):
+                yield line
+                if line is None:
+                    time.sleep(_FOLLOW_SECONDS)
+
+    def usage(self, name: str) -> Usage:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`. Of all processes of the runner's group."""
+        if self.inspect(name) is None:
+            raise ContainerMissing
+        state = _read(self._directory / name / "state.json")
+        if state is None or _status(state) == "exited":
+            return Usage()
+        return process_usage.of_group(state["pid"])
+
+    def clear_leftovers(self, *, older_than_seconds: float) -> tuple[Leftover, ...]:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`: directories without a record of what was asked for."""
+        with _reaching():
+            self._directory.mkdir(parents=True, exist_ok=True)
+            names = sorted(entry.name for entry in os.scandir(self._directory) if entry.name.startswith("moorage-"))
+        removed = []
+        for name in names:
+            with self._locked(name) as directory:
+                is_old = directory.is_dir() and time.time() - directory.stat().st_mtime >= older_than_seconds
+                if is_old and not (directory / "spec.json").exists():
+                    shutil.rmtree(directory, ignore_errors=True)
+                    removed.append(Leftover(kind="record", name=name))
+        return tuple(removed)
 
     def pause(self, name: str) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -151,9 +201,46 @@ class ProcessRuntime:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         self._signal(name, signal.SIGCONT, until="running")
 
+    def stop(self, name: str, *, grace_seconds: float = 10) -> None:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`. What is kept is the record of how it was started."""
+        with self._locked(name) as directory:
+            self._present(directory)
+            state = _read(directory / "state.json")
+            if state is not None and "pid" in state:
+                _stop(state, grace_seconds)
+
+    def start(self, name: str) -> Container:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with self._locked(name) as directory:
+            record = self._present(directory)
+            state = _read(directory / "state.json")
+            status = "exited" if state is None else _status(state)
+            if status == "paused":
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(cast(dict[str, Any], state)["pid"], signal.SIGCONT)
+            elif status == "exited":
+                (directory / "state.json").unlink(missing_ok=True)
+                socket_dir = Path(record["socket_dir"])
+                sockets.prepare(socket_dir, uid=None)
+                _home(socket_dir).mkdir(exist_ok=True)
+                self._start(directory)
+            return _container(name, record, _read(directory / "state.json"))
+
+    def isolation(self, name: str) -> isolation.Isolation:
+        """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
+        with _reaching():
+            self._present(self._directory / name)
+            return isolation.of_process()
+
     def ping(self) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         self.list()
+
+    def _present(self, directory: Path) -> dict[str, Any]:
+        record = _read(directory / "spec.json")
+        if record is None or record["instance"] != self.instance:
+            raise ContainerMissing
+        return record
 
     def _start(self, directory: Path) -> None:
         shim = [sys.executable, "-I", "-S", process_shim.__file__, str(directory)]

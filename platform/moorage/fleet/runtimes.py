@@ -1,4 +1,8 @@
-"""Which container runtime this instance has been given."""
+"""Which container runtime this instance has been given, and who may reach it: the provisioning worker alone.
+
+Who can reach a Docker Engine is root on its host. Console, REST, gateway and the other workers are given neither its
+address nor MOORAGE_HOLDS_RUNTIME, and a line of code that asks for the runtime there all the same is refused here.
+"""
 
 import functools
 from pathlib import Path
@@ -7,6 +11,7 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
 from moorage.fleet.engines import Engine
+from moorage.fleet.errors import NotTheProvisioner
 from moorage.fleet.runtime import ContainerRuntime
 from moorage.fleet.runtime_docker import DockerRuntime
 from moorage.fleet.runtime_memory import MemoryRuntime
@@ -14,7 +19,17 @@ from moorage.fleet.runtime_process import ProcessRuntime
 
 
 def configured() -> ContainerRuntime:
-    """The runtime that MOORAGE_RUNTIME names; one object a process. ImproperlyConfigured for an unknown name."""
+    """The runtime that MOORAGE_RUNTIME names; one object a process.
+
+    Raises NotTheProvisioner in every process but the provisioning worker, ImproperlyConfigured for an unknown name.
+    """
+    if not settings.MOORAGE_HOLDS_RUNTIME:
+        raise NotTheProvisioner
+    return of_operator()
+
+
+def of_operator() -> ContainerRuntime:
+    """The same, for the commands that an operator runs by hand, with the rights of a person at the machine."""
     match settings.MOORAGE_RUNTIME:
         case "docker":
             return _docker(

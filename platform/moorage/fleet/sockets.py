@@ -9,6 +9,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
+from moorage.fleet import socket_mount
+
 #: The socket's name in its directory. llama-server listens on a Unix socket only if the name ends in ``.sock``.
 SOCKET_NAME: Final = "engine.sock"
 #: Linux' ``sun_path`` holds 108 bytes with the final zero.
@@ -36,15 +38,19 @@ def path(socket_dir: Path) -> Path:
     return socket
 
 
-def prepare(socket_dir: Path, *, uid: int | None) -> None:
-    """Make ``socket_dir`` (mode 0700) and empty it of an old socket; owned by ``uid``, where that is given."""
+def prepare(socket_dir: Path, *, uid: int | None, is_bounded: bool = False) -> None:
+    """Make ``socket_dir`` (mode 0700) and empty it of an old socket; owned by ``uid``, where that is given, and
+    ``is_bounded`` then by a small file system of its own (:mod:`moorage.fleet.socket_mount`)."""
     path(socket_dir)
     socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
     if uid is not None:
         os.chown(socket_dir, uid, uid, follow_symlinks=False)
+        if is_bounded:
+            socket_mount.mount(socket_dir, uid=uid, gid=uid, mode=0o700)
+    (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
 
 
 def discard(socket_dir: Path) -> None:
     """Remove ``socket_dir`` and what is in it. Idempotent. ``rmtree`` follows no symlink that a runner left there."""
+    socket_mount.unmount(socket_dir)
     shutil.rmtree(socket_dir, ignore_errors=True)

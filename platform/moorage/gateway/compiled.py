@@ -23,6 +23,7 @@ MODULES: Final = (
     "moorage.gateway.affinity",
     "moorage.gateway.answering",
     "moorage.gateway.breaker",
+    "moorage.gateway.busy_times",
     "moorage.gateway.client_protocol",
     "moorage.gateway.engine_call",
     "moorage.gateway.event_templates",

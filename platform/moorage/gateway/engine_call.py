@@ -20,7 +20,7 @@ class Answered(Protocol):
     def answer_began(self, status: int, media_type: bytes) -> None:
         """The engine's head is complete."""
 
-    def answer_came(self, data: bytes) -> None:
+    def answer_came(self, pieces: list[bytes]) -> None:
         """A piece of the engine's body."""
 
     def answer_ended(self) -> None:
@@ -41,6 +41,7 @@ class EngineCall:
 
     # What is the same for all of them at first is the class's: see Exchange.
     replica_id = ""
+    revision_id = ""
     #: What the replica's breaker will be told: it answered, it failed; None: it could not show.
     is_good: bool | None = None
     #: The loop's time when the engine was last heard, or spoken to.
@@ -73,7 +74,10 @@ class EngineCall:
         if replica is None:
             return False
         self._route, self._replica, self.replica_id = route, replica, replica.id
+        self.revision_id = replica.revision_id
         self._tokens = tokens
+        if not replica.in_flight:
+            replica.heard_at = self._loop.time()
         replica.take(tokens)
         self._parts.metrics.in_flight += 1
         self.activity.began(replica.id)
@@ -177,14 +181,18 @@ class EngineCall:
         if self._caller is not None:
             self._caller.answer_began(status, media_type)
 
-    def answer_came(self, data: bytes) -> None:
+    def answer_came(self, pieces: list[bytes]) -> None:
         self.heard_at = self._loop.time()
+        # A comment is the engine's way to keep a connection open while it has nothing to say.
+        if self._replica is not None and not pieces[0].startswith(b":"):
+            self._replica.heard_at = self.heard_at
         if self._caller is not None:
-            self._caller.answer_came(data)
+            self._caller.answer_came(pieces)
 
     def answer_whole(self, status: int, content: bytes) -> None:
         connection, self._connection = self._connection, None
         if self._replica is not None and connection is not None:
+            self._replica.heard_at = self._loop.time()
             self._replica.give_back(connection)
         self.is_good = _is_in_order(status)
         if self._caller is not None:

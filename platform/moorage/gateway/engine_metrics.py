@@ -47,7 +47,7 @@ async def gather(replicas: Iterable[ReplicaAddress]) -> bytes:
 
     async def ask(replica: ReplicaAddress) -> None:
         async with places:
-            text = await _fetch(replica.socket)
+            text = await fetch(replica.socket)
         merge(families, replica.id, text)
         answered.add(replica.id)
 
@@ -69,7 +69,7 @@ async def gather(replicas: Iterable[ReplicaAddress]) -> bytes:
     return render({"moorage_engine_metrics_up": up, **families})
 
 
-async def _fetch(socket: str) -> str:
+async def fetch(socket: str) -> str:
     """The body of one engine's answer. Raises OSError, ValueError or IncompleteReadError."""
     reader, writer = await asyncio.open_unix_connection(socket, limit=_MOST_BYTES)
     try:

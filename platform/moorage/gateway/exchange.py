@@ -105,7 +105,7 @@ class Exchange:
         most_in, most_out = self._operation.worst(body, route, self._content_size)
         hold = parts.admission.take(self, self._grant, route, input_tokens=most_in, output_tokens=most_out)
         parts.live.add(self)
-        self._call.activity = parts.activity.arrived(route.id, self._started_us)
+        self._call.activity = parts.activity.arrived(route, self._started_us)
         if hold is not None:
             self.admitted(hold)
 
@@ -154,7 +154,8 @@ class Exchange:
             self._end(full, "refused")
             return
         self._parts.metrics.held += 1
-        self._call.activity.waits(1)
+        if self._call.activity.waits(self.request_id):
+            self._parts.activity.is_urgent = True
 
     def still_waiting(self, now: float) -> None:
         """Holding says that time passes: a stream gets its head and a comment, so that nobody's proxy hangs up."""
@@ -188,7 +189,7 @@ class Exchange:
             self._held_us = int((self._loop.time() - self._held_at) * 1_000_000)
             self._held_at = None
             self._parts.metrics.held -= 1
-            self._call.activity.waits(-1)
+            self._call.activity.waits_no_more(self.request_id)
 
     def _dispatch(self) -> None:
         if not self._call.choose(self._route, self._content, self._tokens):
@@ -206,7 +207,13 @@ class Exchange:
                 seconds = math.ceil(parts.pool.seconds_to_trial(route.id, now))
                 self._end(errors.EngineResting(retry_after=max(1, seconds)), "refused")
             case "gone":
-                self.engine_unreachable()
+                now_known = parts.routes.get(route.id)
+                if now_known is not None and is_waking(now_known):
+                    # Its replicas left while the request was admitted: another is on its way.
+                    self._route = now_known
+                    self._wait()
+                else:
+                    self.engine_unreachable()
 
     def _opened(self, is_written: bool) -> None:
         if self._is_over:
@@ -234,20 +241,20 @@ class Exchange:
             # The prompt is not needed any more, and a stream may be long.
             self._body = _SPENT
 
-    def answer_came(self, data: bytes) -> None:
-        """A piece of the engine's body."""
+    def answer_came(self, pieces: list[bytes]) -> None:
+        """What came of the engine's body in one read."""
         stream = self._filter
         if stream is None:
-            self._size += len(data)
+            self._size += sum(map(len, pieces))
             if self._size > self._parts.settings.max_answer_bytes:
                 self._engine_failed(_TOO_LARGE)
             elif self._pieces is None:
-                self._pieces = [data]
+                self._pieces = pieces.copy()
             else:
-                self._pieces.append(data)
+                self._pieces.extend(pieces)
             return
         try:
-            ready = stream.feed(data)
+            ready = stream.feed_pieces(pieces)
         except FrameTooLarge:
             self._engine_failed(EngineFailed())
             return
@@ -391,6 +398,7 @@ class Exchange:
         parts = self._parts
         event = self.event = replace(
             self._draft or self._event(),
+            revision_id=self._call.revision_id or self._route.revision_id,
             replica_id=self._call.replica_id,
             outcome=outcome,
             status=status,
@@ -404,6 +412,9 @@ class Exchange:
             is_disputed=settled.is_disputed,
         )
         parts.metrics.observe(event)
+        trial = self._call.activity.trial
+        if trial is not None:
+            trial.observe(event)
         parts.access_log.settled(event)
         if parts.traces is not None:
             parts.traces.tell(event, self.traceparent, has_woken=self._has_woken)
@@ -459,5 +470,9 @@ class Exchange:
         """The event as it stands before the engine hears of the request."""
         template = self._parts.templates.of(self._route, self.key_id, self._operation.path, self._body.is_stream)
         return replace(
-            template, request_id=self.request_id, replica_id=self._call.replica_id, started_at_us=self._started_us
+            template,
+            request_id=self.request_id,
+            revision_id=self._call.revision_id or self._route.revision_id,
+            replica_id=self._call.replica_id,
+            started_at_us=self._started_us,
         )

@@ -44,6 +44,9 @@ class StreamFilter(Protocol):
     def feed(self, data: bytes) -> bytes:
         """What may go to the client now. Raises FrameTooLarge."""
 
+    def feed_pieces(self, pieces: list[bytes]) -> bytes:
+        """The same of bytes in pieces. The list is not kept."""
+
     @property
     def last(self) -> bytes:
         """The event that ends the stream, held back until usage is on disk."""

@@ -3,7 +3,8 @@
 A request goes to the replica with the fewest tokens outstanding: what its prompts and answers are expected to be, for
 lengths differ a hundredfold where numbers of requests do not. Among several, :mod:`moorage.gateway.affinity` may
 prefer one that has the prompt's beginning in its cache. None gets more requests than its engine answers at once
-(``slots``), and none that a breaker has taken out. Every worker may use all slots: a share of them would leave an
+(``slots``), and none that a breaker has taken out. Where two revisions share a route, a request first gets a revision,
+by their weights in turn, and then one of its replicas. Every worker may use all slots: a share of them would leave an
 engine idle whenever connections spread unevenly, and the few requests too many wait in the engine instead.
 """
 
@@ -45,6 +46,7 @@ class Replica:
     def __init__(self, address: ReplicaAddress) -> None:
         self.id: Final = address.id
         self.socket: Final = address.socket
+        self.revision_id: Final = address.revision_id
         #: How many requests its engine answers at once; unknown: any number.
         self.slots: Final = address.slots or sys.maxsize
         self.number: Final = int.from_bytes(hashlib.sha256(address.id.encode()).digest()[:8])
@@ -52,6 +54,8 @@ class Replica:
         self.in_flight = 0
         #: Tokens that the requests in flight are expected to take.
         self.outstanding = 0
+        #: The loop's time when its engine last said something to a request, or was asked while it had none; 0: never.
+        self.heard_at = 0.0
         self._is_retired = False
         self._idle: collections.deque[UpstreamConnection] = collections.deque()
 
@@ -117,6 +121,20 @@ class Replica:
             self._idle.popleft().abort()
 
 
+class Share:
+    """One revision of several that a route's requests are shared out to by weight.
+
+    Smooth weighted turns: of any ``total`` requests in a row each gets its weight, spread evenly, without chance.
+    """
+
+    def __init__(self, revision_id: str, weight: int) -> None:
+        self.revision_id: Final = revision_id
+        self.weight: Final = weight
+        self.credit = 0
+        #: What its replicas have in their caches says nothing of the other revision's.
+        self.memory: Final = affinity.Memory()
+
+
 class Group:
     """The replicas of one route, and what is learned of its answers."""
 
@@ -133,6 +151,25 @@ class Group:
         """The route has changed."""
         self.route, self.replicas = route, replicas
         self.only = replicas[0] if len(replicas) == 1 else None
+        weights = {address.revision_id: address.weight for address in route.replicas if address.weight}
+        #: None while one revision has it all, or nobody has a weight.
+        self.shares = [Share(name, weight) for name, weight in weights.items()] if len(weights) > 1 else None
+
+    def whose_turn(self, willing: list[Replica]) -> tuple[affinity.Memory, list[Replica]]:
+        """The willing replicas of the revision that gets a request, and what is known of their caches.
+
+        A revision without any leaves its turn to the others: nobody waits for a trial.
+        """
+        able = [
+            share for share in self.shares or () if any(replica.revision_id == share.revision_id for replica in willing)
+        ]
+        if not able:
+            return self.memory, willing
+        for share in able:
+            share.credit += share.weight
+        chosen = max(able, key=_credit)
+        chosen.credit -= sum(share.weight for share in able)
+        return chosen.memory, [replica for replica in willing if replica.revision_id == chosen.revision_id]
 
     def willing(self, tried: Collection[str], now: float) -> list[Replica]:
         """Those that can take a request now. One that was refused elsewhere has had its turn: the engine queues it."""
@@ -183,10 +220,13 @@ class Pool:
             is_willing = only.in_flight < only.slots and (only.breaker.is_closed or only.breaker.allows(now))
             return only if is_willing and only.id not in tried else None
         willing = group.willing(tried, now)
+        memory = group.memory
+        if group.shares is not None and willing:
+            memory, willing = group.whose_turn(willing)
         if len(willing) > 1:
             beginnings = affinity.keys(route.organization_id, content)
             if beginnings:
-                return group.memory.pick(beginnings, willing, tokens)
+                return memory.pick(beginnings, willing, tokens)
             return min(willing, key=_outstanding)
         return willing[0] if willing else None
 
@@ -226,6 +266,16 @@ class Pool:
             else:
                 group.serve(route, replicas)
 
+    def signs(self, route_id: str, now: float) -> dict[str, dict[str, object]]:
+        """Signs of life of the route's replicas, by id: for how long each was silent, whether its breaker is open."""
+        group = self._groups.get(route_id)
+        found: dict[str, dict[str, object]] = {}
+        for replica in group.replicas if group is not None else ():
+            if replica.heard_at:
+                silent = round(now - replica.heard_at, 1)
+                found[replica.id] = {"silent": silent, "broken": not replica.breaker.is_closed}
+        return found
+
     def tick(self, *, idle_seconds: float) -> None:
         """Close what has been idle for too long."""
         for replica in self:
@@ -235,6 +285,10 @@ class Pool:
         """Close all idle connections."""
         for replica in self:
             replica.close_idle()
+
+
+def _credit(share: Share) -> int:
+    return share.credit
 
 
 def _outstanding(replica: Replica) -> tuple[int, int]:

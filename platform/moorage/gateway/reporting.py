@@ -9,6 +9,7 @@ from psycopg.types.json import Jsonb
 from moorage.gateway.activity import Activity
 from moorage.gateway.database import connect
 from moorage.gateway.parts import Parts
+from moorage.gateway.pool import Pool
 from moorage.wire.records import Route
 
 _BACKOFF_SECONDS: Final = 1.0
@@ -20,10 +21,15 @@ _WAKE: Final = """
     ON CONFLICT (route_id) DO UPDATE SET requested_at = excluded.requested_at
 """
 _REPORT: Final = """
-    INSERT INTO route_activity (route_id, gateway_id, in_flight, waiting, last_request_at, replicas, reported_at)
-    VALUES (%s, %s, %s, %s, %s, %s, now())
+    INSERT INTO route_activity
+        (route_id, gateway_id, in_flight, waiting, last_request_at, replicas, heard, figures, signs,
+         waiting_since, busy, kv_used, reported_at)
+    VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp() - %s::bigint * interval '1 microsecond', %s, %s,
+        now())
     ON CONFLICT (route_id, gateway_id) DO UPDATE SET in_flight = excluded.in_flight, waiting = excluded.waiting,
-        last_request_at = excluded.last_request_at, replicas = excluded.replicas, reported_at = excluded.reported_at
+        last_request_at = excluded.last_request_at, replicas = excluded.replicas, heard = excluded.heard,
+        figures = excluded.figures, signs = excluded.signs, waiting_since = excluded.waiting_since,
+        busy = excluded.busy, kv_used = excluded.kv_used, reported_at = excluded.reported_at
 """
 
 
@@ -79,7 +85,7 @@ class ActivityReporter:
             try:
                 async with connect(parts.settings.database_url) as connection:
                     while True:
-                        await self.report(connection, parts.activity)
+                        await self.report(connection, parts.activity, parts.pool)
                         reported_at = loop.time()
                         await asyncio.sleep(_URGENT_SECONDS)
                         while (
@@ -89,12 +95,26 @@ class ActivityReporter:
             except (psycopg.Error, OSError):
                 await asyncio.sleep(_BACKOFF_SECONDS)
 
-    async def report(self, connection: psycopg.AsyncConnection, activity: Activity) -> None:
+    async def report(self, connection: psycopg.AsyncConnection, activity: Activity, pool: Pool) -> None:
         """One round. Raises psycopg.Error; what was not reported stays due."""
         due = activity.due()
+        now = asyncio.get_running_loop().time()
         for route_id, route in due:
             route.is_changed = False
-            values = (route.in_flight, route.waiting, route.last_request_at, Jsonb(route.replicas))
+            figures = route.trial.document() if route.trial is not None else {}
+            values = (
+                route.in_flight,
+                route.waiting,
+                route.last_request_at,
+                Jsonb(route.replicas),
+                route.heard,
+                Jsonb(figures),
+                Jsonb(pool.signs(route_id, now)),
+                route.queue_us(),
+                Jsonb(route.busy_document()),
+                Jsonb(route.kv_used),
+            )
+            route.told_waiting = route.waiting
             try:
                 await connection.execute(_REPORT, (route_id, self._gateway_id, *values))
             except psycopg.Error:

@@ -8,7 +8,7 @@ from typing import Final
 
 import psycopg
 
-from moorage.gateway import compiled, disk_sync, host_names, tls, traces
+from moorage.gateway import compiled, disk_sync, host_names, kv_usage, tls, traces
 from moorage.gateway.access_log import AccessLog
 from moorage.gateway.activity import Activity
 from moorage.gateway.admission import Admission
@@ -97,6 +97,7 @@ class Server:
             self._loop.create_task(self._wakes.run(parts), name="wakes"),
             self._loop.create_task(self._claims.run(), name="claims"),
             self._loop.create_task(self._reporter.run(parts), name="activity"),
+            self._loop.create_task(kv_usage.watch(parts), name="kv"),
             self._loop.create_task(keep_time(parts), name="clock"),
         ]
         if parts.traces is not None:
@@ -144,7 +145,7 @@ class Server:
     async def _report_last(self) -> None:
         try:
             async with asyncio.timeout(2), connect(self._settings.database_url) as connection:
-                await self._reporter.report(connection, self._parts.activity)
+                await self._reporter.report(connection, self._parts.activity, self._parts.pool)
         except (OSError, TimeoutError, psycopg.Error):
             return  # the rows grow stale and are read as such
 
@@ -170,4 +171,5 @@ class Server:
 
     def _routes_changed(self) -> None:
         self._parts.pool.routes_changed(self._parts.routes)
+        self._parts.activity.routes_changed(self._parts.routes)
         self._parts.holding.routes_changed(self._parts.routes)

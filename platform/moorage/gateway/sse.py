@@ -24,10 +24,16 @@ _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: From this size on a read is looked at for frames that need no decoding.
 _BURST_BYTES: Final = 2048
 _TAIL_FRAMES: Final = 3
+#: From so many pieces on, those in the middle of a read are looked at all at once.
+_BURST_PIECES: Final = 12
 #: A chunk with one text, in three groups: what is before it, the text, what is behind it.
 _ONE_TEXT: Final = re.compile(rb'(data: \{[^\n]*?"delta":\{"content":")((?:[^"\\\n]|\\.)+)("[^\n]*\n\n)')
+_DELTA: Final = b'"delta":{"content":"'
+_BACKSLASH: Final = ord("\\")
+#: Texts, a line each, that are the insides of JSON strings in ASCII.
+_TEXTS: Final = re.compile(rb'(?:[^"\\\n]|\\[^u\n])+(?:\n(?:[^"\\\n]|\\[^u\n])+)*')
 #: Members that are not relayed undecoded.
-_READ_BY_US: Final = re.compile(rb'"(?:usage":\{|error"|timings"|prompt_progress"|tool_calls")')
+_NEVER_UNREAD: Final = (b'"usage":{', b'"error"', b'"timings"', b'"prompt_progress"', b'"tool_calls"')
 _OURS: Final = ("timings", "prompt_progress")
 
 
@@ -98,6 +104,23 @@ class EventFilter:
         if len(self._rest) > MAX_FRAME_BYTES:
             raise FrameTooLarge
         return b"".join(kept)
+
+    def feed_pieces(self, pieces: list[bytes]) -> bytes:
+        """The same of one read whose chunks have been taken apart: engines make a chunk of every frame."""
+        if len(pieces) < _BURST_PIECES:
+            return self.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        told: list[bytes] = []
+        position, last = 0, len(pieces) - _TAIL_FRAMES - 1
+        while position < last and (self._rest or not self.meter.frames):
+            told.append(self.feed(pieces[position]))
+            position += 1
+        alike = pieces[position:last]
+        if not (self._rest or self.is_done or self.has_error) and (passed := all_alike(alike)):
+            self.meter.relayed(len(alike))
+            told.append(passed)
+            position = last
+        told.append(self.feed(b"".join(pieces[position:])))
+        return b"".join(told)
 
     def _relayed_to(self, buffer: bytes, position: int) -> int:
         """Many whole frames behind the first text: the end of those that are relayed undecoded, being alike.
@@ -208,6 +231,42 @@ def _end_of_frame(buffer: bytes, search: int, *, has_returns: bool) -> int:
     return place + 2 if place >= 0 else 0
 
 
+def all_alike(frames: list[bytes]) -> bytes:
+    """The frames as one piece, if all have one text of one or few tokens and are otherwise the same bytes; else none.
+
+    Nothing is searched: where the text of the first one stands, that of each other must, and put together again they
+    must be what came.
+    """
+    if not frames:
+        return b""
+    before, behind = _around_text(frames[0])
+    if not before or any(name in frames[0] for name in _NEVER_UNREAD):
+        return b""
+    start, end = len(before), -len(behind)
+    texts = [frame[start:end] for frame in frames]
+    whole = b"".join(frames)
+    if (behind + before).join(texts) != whole[start:end] or not whole.isascii():
+        return b""
+    if not all(texts):
+        return b""
+    said = b"".join(texts)
+    # A few hundred bytes: three searches for one byte each cost less than one pattern.
+    is_plain = not (b"\\" in said or b'"' in said or b"\n" in said)
+    return whole if is_plain or _TEXTS.fullmatch(b"\n".join(texts)) else b""
+
+
+def _around_text(frame: bytes) -> tuple[bytes, bytes]:
+    """What stands before and behind the one text of a frame; nothing if it has none, or is no frame."""
+    start = frame.find(_DELTA) + len(_DELTA)
+    end = frame.find(b'"', start)
+    if start < len(_DELTA) or end <= start or frame[end - 1] == _BACKSLASH:
+        found = _ONE_TEXT.fullmatch(frame)
+        return (found[1], found[3]) if found is not None else (b"", b"")
+    if not (frame.startswith(b"data: {") and frame.endswith(b"\n\n") and frame.count(b"\n") == 2):
+        return b"", b""
+    return frame[:start], frame[end:]
+
+
 def _alike(buffer: bytes, start: int, end: int) -> int:
     """How many frames there are, if all have one text of one or few tokens and are otherwise the same bytes; else 0.
 
@@ -221,7 +280,7 @@ def _alike(buffer: bytes, start: int, end: int) -> int:
     is_all = buffer.endswith(behind, start, end) and buffer.count(b"\n", start, end) == 2 * count
     if not is_all or buffer.find(b'"content":""', start, end) >= 0:
         return 0
-    return 0 if _READ_BY_US.search(before + behind) else count
+    return 0 if any(name in before or name in behind for name in _NEVER_UNREAD) else count
 
 
 def _texts(choice: Choice) -> list[str]:

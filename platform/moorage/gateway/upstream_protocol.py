@@ -21,8 +21,8 @@ class Receiver(Protocol):
     def answer_began(self, status: int, media_type: bytes) -> None:
         """The head is complete."""
 
-    def answer_came(self, data: bytes) -> None:
-        """A piece of the body, without any transfer framing."""
+    def answer_came(self, pieces: list[bytes]) -> None:
+        """What came of the body in one read, without any transfer framing. The list is not kept."""
 
     def answer_whole(self, status: int, content: bytes) -> None:
         """A JSON answer was complete in one read: this instead of all the others."""
@@ -140,9 +140,8 @@ class UpstreamConnection:
             return
         pieces = self._pieces
         if pieces and self._receiver is receiver:
-            data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            receiver.answer_came(pieces)
             pieces.clear()
-            receiver.answer_came(data)
         if self._receiver is not receiver:
             return
         if self._is_broken:

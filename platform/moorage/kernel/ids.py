@@ -26,6 +26,8 @@ PREFIXES: Final = {
     "dep": "deployment",
     "rev": "revision",
     "rep": "replica",
+    "upd": "update of a deployment",
+    "scl": "scale decision",
     "evt": "timeline event",
     "node": "node",
     "dev": "device",

@@ -89,7 +89,8 @@ class ReplicaUsageQuerySet(models.QuerySet["ReplicaUsage"]):
 
 
 class ReplicaUsage(models.Model):
-    """Whole seconds that a replica was ready, ``[started_at, ended_at)``. Intervals of a replica do not overlap."""
+    """Whole seconds of a replica in one state, ``[started_at, ended_at)``. Intervals of a replica do not overlap, and
+    none crosses the end of a month."""
 
     id = models.CharField(primary_key=True, max_length=40, default=new_replica_usage_id, editable=False)
     organization_id = models.CharField(max_length=40)

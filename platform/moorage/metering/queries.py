@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from django.db.models import CharField, Count, F, Max, Q, QuerySet, Sum
@@ -38,9 +38,14 @@ class Usage:
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    #: Those in which replicas could answer: idle, busy, and those of old whose state is not known.
     replica_seconds: int = 0
+    #: Seconds by state (pull, load, frozen, idle, busy), where the state is known.
+    replica_states: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
+#: A replica cannot answer in these.
+_NOT_ANSWERING: Final = frozenset({"pull", "load", "frozen"})
 _EVENT_FIELD: Final = {
     Grouping.DEPLOYMENT: F("deployment_id"),
     Grouping.KEY: F("key_id"),
@@ -103,10 +108,15 @@ def _sums(
         )
     }
     if time_field is not None:
-        seconds = times.annotate(group=time_field).values("group").annotate(seconds=Sum("seconds"))
-        for row in seconds:
+        rows = times.annotate(group=time_field).values("group", "state").annotate(total=Sum("seconds"))
+        for row in rows.order_by("state"):
             known = found.get(row["group"], Usage(group=row["group"]))
-            found[known.group] = dataclasses.replace(known, replica_seconds=int(row["seconds"]))
+            state, seconds = row["state"], int(row["total"])
+            found[known.group] = dataclasses.replace(
+                known,
+                replica_seconds=known.replica_seconds + (0 if state in _NOT_ANSWERING else seconds),
+                replica_states={**known.replica_states, state: seconds} if state else known.replica_states,
+            )
     return tuple(_whole(found[group]) for group in sorted(found))
 
 

@@ -33,6 +33,9 @@ class ReplicaAddress(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     socket: str
     slots: int = 0  #: requests its engine answers at once; 0: not known, then not limited
+    revision_id: str = ""  #: whose replica it is; "": the route's
+    #: Its revision's share of the requests, the same for all replicas of one; 0 everywhere: nothing is shared out.
+    weight: int = 0
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +61,10 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     expected_at: int = 0  #: when one should be ready, Unix seconds; 0: not known
     has_chat_template: bool = True  #: the model brings one
     has_tools: bool = True  #: its template or its flags let it call tools
+    #: Rises with every change; a gateway says by it which it has heard of. 0: not known.
+    version: int = 0
+    #: The update whose revisions share the requests by weight; gateways count for each. "": there is none.
+    trial: str = ""
 
 
 class KeyGrant(msgspec.Struct, frozen=True, kw_only=True):

@@ -30,7 +30,7 @@ class Price(models.Model):
     organization = models.ForeignKey(
         Organization, on_delete=models.PROTECT, null=True, blank=True, related_name="negotiated_prices"
     )
-    #: Of replica seconds: in which state; empty: any.
+    #: Of replica seconds: in which state; empty: any in which it can answer (idle, busy).
     state = models.CharField(max_length=16, choices=ReplicaState, blank=True, default="")
     #: Of replica seconds: on which devices, a name or a pattern; empty: any.
     device_class = models.CharField(max_length=80, blank=True, default="")

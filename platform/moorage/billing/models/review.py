@@ -20,6 +20,8 @@ class ApprovalKind(models.TextChoices):
     ADJUSTMENT = "adjustment", "Adjustment"
     UNCOLLECTIBLE = "uncollectible", "Mark uncollectible"
     VOID = "void", "Void"
+    REFUND = "refund", "Refund of credit"
+    PAYOUT = "payout", "Payout of a credit note"
 
 
 class ApprovalStatus(models.TextChoices):
@@ -73,6 +75,26 @@ class ApprovalRequest(models.Model):
             models.CheckConstraint(condition=Q(amount_pico__gte=0), name="approval_request_is_not_negative"),
         ]
         indexes = [models.Index(fields=["status", "-requested_at"], name="approval_request_by_status")]
+
+
+class MoneyDeed(models.Model):
+    """What one administrator did without another, counted so that much in small parts is seen. Append-only."""
+
+    id = models.BigAutoField(primary_key=True)
+    kind = models.CharField(max_length=16, choices=ApprovalKind)
+    organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    #: Names the deed: repeated, it counts once.
+    key = models.CharField(max_length=120)
+    amount_pico = PicoField()
+    by = models.CharField(max_length=80)
+    at = models.DateTimeField(default=clock.now)
+
+    class Meta:
+        db_table = "money_deed"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "kind", "key"], name="money_deed_once"),
+            models.CheckConstraint(condition=Q(amount_pico__gte=0), name="money_deed_is_not_negative"),
+        ]
 
 
 class ReconciliationRun(models.Model):

@@ -96,7 +96,7 @@ class RefundQuerySet(models.QuerySet["Refund"]):
 
 
 class Refund(models.Model):
-    """Unused credit of one top-up, paid back. Written by billing/refunds.py alone."""
+    """Unused credit of one top-up, paid back. Written by billing/refunds.py and billing/foreign_refunds.py alone."""
 
     id = models.CharField(primary_key=True, max_length=40, default=new_refund_id, editable=False)
     organization = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="refunds")
@@ -109,6 +109,9 @@ class Refund(models.Model):
     reason = models.TextField()
     #: The caller's idempotency key; one call may pay several top-ups back.
     key = models.CharField(max_length=80)
+    #: Of one that somebody made at the provider: what of it no credit was left for, until a person says what follows.
+    uncovered_cents = models.BigIntegerField(default=0, db_default=0)
+    uncovered_settled_at = models.DateTimeField(null=True)
     created_by = models.CharField(max_length=80)
     created_at = models.DateTimeField(default=clock.now)
     settled_at = models.DateTimeField(null=True)
@@ -120,6 +123,10 @@ class Refund(models.Model):
         db_table = "refund"
         constraints = [
             models.CheckConstraint(condition=models.Q(cents__gt=0), name="refund_is_of_something"),
+            models.CheckConstraint(
+                condition=models.Q(uncovered_cents__gte=0, uncovered_cents__lte=models.F("cents")),
+                name="refund_uncovered_is_a_part",
+            ),
             models.UniqueConstraint(fields=["organization", "key", "top_up"], name="refund_once_a_call"),
         ]
         indexes = [models.Index(fields=["organization", "-created_at"], name="refund_by_organization")]

@@ -59,6 +59,8 @@ class Wallet(models.Model):
     cut_boots = models.JSONField(null=True)
     compared_used_pico = PicoField(null=True)
     compared_settled_pico = PicoField(null=True)
+    #: Since when nothing is left to spend: serving.py.
+    empty_since = models.DateTimeField(null=True)
     #: Tell the owners when less than this is left; None: never. ``alerted_at`` is set while less is left.
     alert_below_pico = PicoField(null=True, blank=True)
     alerted_at = models.DateTimeField(null=True)
@@ -93,8 +95,8 @@ class Wallet(models.Model):
     def spendable_pico(self) -> int:
         """What may be spent beyond all usage that is charged. Below zero where more is owed than the limit allows.
 
-        A prepaid organization spends what it has; a debt of earlier days is collected by invoice and does not eat the
-        credit that it buys now.
+        A prepaid organization spends what it has; a debt of earlier days is paid from it first, as far as no request
+        holds it (settlement.py).
         """
         if self.mode == BillingMode.PREPAID:
             return self.credit_pico
@@ -167,6 +169,7 @@ class TakingKind(models.TextChoices):
     """Why credit was taken."""
 
     CAPTURE = "capture", "Used"
+    INVOICE = "invoice", "Invoice paid"
     REVOKE = "revoke", "Taken back"
 
 

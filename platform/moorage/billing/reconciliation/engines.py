@@ -16,7 +16,7 @@ from django.db.models import Q, Sum
 
 from moorage.billing.models import EngineReading, WatchMark
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
-from moorage.deployments.models import Replica, ReplicaStatus
+from moorage.deployments.models import Replica, ReplicaStatus, Vitality
 from moorage.fleet import engine_counters
 from moorage.fleet.engine_counters import Counters
 from moorage.metering.models import UsageEvent
@@ -25,6 +25,8 @@ from moorage.metering.models import UsageEvent
 SLACK_TOKENS: Final = 1_000
 #: A twentieth more than was metered is no finding.
 SLACK_SHARE: Final = 20
+#: A question for one token beside a replica's work, whether it is alive, has at most so many.
+PROBE_TOKENS: Final = 64
 #: Readings of replicas that are gone are kept so long.
 KEPT_FOR: Final = dt.timedelta(days=7)
 #: A reading that is younger says nothing about requests that were running then.
@@ -46,6 +48,8 @@ class Reading:
     metered_output: int
     #: Of requests that were answered to their end.
     completed_output: int
+    #: How often it was asked whether it is alive.
+    probes: int = 0
 
 
 def compare_engines(readings: Iterable[Reading]) -> tuple[Finding, ...]:
@@ -63,7 +67,7 @@ def compare_engines(readings: Iterable[Reading]) -> tuple[Finding, ...]:
             ("output", one.earlier_output, one.metered_output),
             ("input", one.earlier_input, one.metered_input),
         ):
-            if counted > metered + metered // SLACK_SHARE + SLACK_TOKENS:
+            if counted > metered + metered // SLACK_SHARE + SLACK_TOKENS + PROBE_TOKENS * one.probes:
                 sentence = (
                     f"The engine has counted {counted:,} {word} tokens, {metered:,} are metered: somebody reaches it"
                     " past the gateway, or metering misses requests."
@@ -114,7 +118,9 @@ def engines(window: Window, *, ask: Callable[[Path], Counters | None] = engine_c
     told = {replica_id: ask(Path(replica.socket)) for replica_id, replica in replicas.items()}
     counted = {replica_id: counters for replica_id, counters in told.items() if counters is not None}
     readings = _store(counted, replicas, window)
-    findings = compare_engines(readings)
+    probes = dict(Vitality.objects.filter(replica__in=told).values_list("replica_id", "probes"))
+    asked = (dataclasses.replace(reading, probes=probes.get(reading.replica_id, 0)) for reading in readings)
+    findings = compare_engines(asked)
     silent = len(told) - len(counted)
     note = f"{silent} of {len(told)} engines did not tell their counters." if silent else ""
     return Result(compared=len(readings), findings=findings[:KEPT_MOST], finding_count=len(findings), note=note)

@@ -11,6 +11,7 @@ from typing import Final
 from django.db.models import Q, Sum
 
 from moorage.billing import invoices as billing_invoices
+from moorage.billing import settlement
 from moorage.billing.models import Invoice, InvoiceStatus
 from moorage.billing.payments import PaymentProvider, ProviderInvoice, ProviderStatus, ReferenceUnknown
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
@@ -40,6 +41,8 @@ class Asked:
     settled_at: dt.datetime
     #: None: the provider has no such invoice.
     theirs: ProviderInvoice | None
+    #: The organization's credit has paid it: it was taken back at the provider.
+    is_from_credit: bool = False
 
 
 def compare_invoices(asked: Iterable[Asked], *, now: dt.datetime) -> tuple[Finding, ...]:
@@ -89,7 +92,8 @@ def _judge_invoice(one: Asked, now: dt.datetime) -> Iterator[tuple[str, str]]:
     if theirs.statement_sha256 != one.statement_sha256:
         yield "statement_hash_differs", "The provider's invoice names another statement."
     is_old = now - one.settled_at > ON_ITS_WAY
-    if is_old and theirs.status not in _THEIRS.get(one.status, set(ProviderStatus)):
+    fitting = {ProviderStatus.VOID} if one.is_from_credit else _THEIRS.get(one.status, set(ProviderStatus))
+    if is_old and theirs.status not in fitting:
         yield "status_differs", f"It is {theirs.status} at the provider, and {one.status.label.lower()} here."
 
 
@@ -135,6 +139,7 @@ def _asked(invoice: Invoice, line_cents: int, provider: PaymentProvider) -> Aske
         statement_sha256=invoice.statement.sha256,
         settled_at=max(at for at in (invoice.finalized_at, invoice.paid_at) if at is not None),
         theirs=theirs,
+        is_from_credit=settlement.is_from_credit(invoice.pk),
     )
 
 

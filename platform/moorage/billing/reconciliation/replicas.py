@@ -13,6 +13,7 @@ from django.db.models import Q, Sum
 
 from moorage.billing.models.meter import ReplicaState
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
+from moorage.deployments import replica_time
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.fleet.runtime import Container, ContainerRuntime
 from moorage.metering.models import ReplicaUsage
@@ -39,6 +40,10 @@ class Metered:
     ended_at: dt.datetime | None
     seconds: int
     metered_until: dt.datetime | None = None
+    #: Seconds in which it could answer by its statuses; None: all from ready to its end. Its container may have been
+    #: stopped in between, and then says nothing of the time before.
+    answerable: int | None = None
+    has_slept: bool = False
 
 
 def compare_replicas(
@@ -68,7 +73,7 @@ def _judge(one: Metered, container: Container | None, *, has_asked: bool, now: d
         return "metered_before_ready", f"{one.seconds:,} s are metered of a replica that was never ready."
     if one.ready_at is None:
         return "", ""
-    ready = max((end - one.ready_at) // dt.timedelta(seconds=1), 0)
+    ready = max((end - one.ready_at) // dt.timedelta(seconds=1), 0) if one.answerable is None else one.answerable
     if one.seconds > ready + _CLOCKS:
         return "metered_too_long", f"{one.seconds:,} s are metered, and it was ready for {ready:,} s."
     is_over = one.ended_at is not None and now - one.ended_at > _NOTICED_WITHIN
@@ -95,7 +100,7 @@ def _against_container(one: Metered, container: Container | None, now: dt.dateti
                 f"Its container ended at {container.finished_at:%H:%M:%S} UTC, seconds are metered until"
                 f" {metered_until:%H:%M:%S}.",
             )
-    if container.started_at is not None:
+    if container.started_at is not None and not one.has_slept:
         ran = max((until - container.started_at) // dt.timedelta(seconds=1), 0)
         if one.seconds > ran + _CLOCKS:
             return "metered_longer_than_ran", f"{one.seconds:,} s are metered, and its container ran for {ran:,} s."
@@ -119,6 +124,8 @@ def replicas(window: Window, *, runtime: ContainerRuntime) -> Result:
             ended_at=row.ended_at,
             seconds=int(sums.get(row.pk, 0)),
             metered_until=row.metered_until,
+            answerable=replica_time.answerable_seconds(row, until=min(row.ended_at or window.now, window.now)),
+            has_slept=row.spans.filter(status=ReplicaStatus.STOPPED).exists(),
         )
         for row in rows
     ]

@@ -128,7 +128,11 @@ WITH fact AS (
            cached_tokens AS cached, output_tokens AS output, 0::bigint AS seconds
       FROM usage_event WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
     UNION ALL
-    SELECT id, organization_id, recorded_at, 0, 0, 0, seconds
+    -- Seconds in which it could not answer are free unless a price names them.
+    SELECT id, organization_id, recorded_at, 0, 0, 0,
+           CASE WHEN state IN ('pull', 'load', 'frozen')
+                     AND NOT EXISTS (SELECT FROM rated_usage r WHERE r.source_id = replica_usage.id)
+                THEN 0 ELSE seconds END
       FROM replica_usage WHERE recorded_at >= %(since)s AND recorded_at < %(until)s
 ), compared AS (
     SELECT fact.*, charged.*, waiting.source_id IS NOT NULL AS is_waiting,

@@ -15,6 +15,8 @@ from moorage.config.instance.ports import Ports
 
 #: The only process that may talk to the container Engine (see "who holds the Docker socket" in the design).
 PROVISIONER: Final = "worker-provision"
+#: What only that one is given: where the Engine is, and the leave to ask for it (fleet/runtimes.py).
+_PROVISIONERS: Final = ("DOCKER_HOST", "MOORAGE_HOLDS_RUNTIME")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,10 @@ class Program:
     given: Mapping[str, str] = dataclasses.field(default_factory=dict)
     #: Runs as this user; None: as whoever started Moorage.
     user: str | None = None
+    #: Kept from the container Engine, where the supervisor is root (confinement.py).
+    is_confined: bool = False
+    #: Has to find the runners' sockets.
+    sees_runners: bool = False
     #: Its whole environment; None: the instance's.
     environment: Mapping[str, str] | None = None
 
@@ -63,10 +69,16 @@ def platform_programs(
         Program(
             name="shipper",
             argv=(*django, "shipper"),
-            withheld=("DOCKER_HOST", "STRIPE_API_KEY"),
+            withheld=(*_PROVISIONERS, "STRIPE_API_KEY"),
+            is_confined=True,
             given=logins.get("shipper", {}),
         ),
-        Program(name="doorbell", argv=(*django, "doorbell"), withheld=("DOCKER_HOST", "STRIPE_API_KEY")),
+        Program(
+            name="doorbell",
+            argv=(*django, "doorbell"),
+            withheld=(*_PROVISIONERS, "STRIPE_API_KEY"),
+            is_confined=True,
+        ),
         Program(
             name="worker-default",
             argv=(
@@ -82,7 +94,8 @@ def platform_programs(
                 "default@%h",
                 *quiet,
             ),
-            withheld=("DOCKER_HOST",),
+            withheld=_PROVISIONERS,
+            is_confined=True,
         ),
         Program(
             name=PROVISIONER,
@@ -100,12 +113,14 @@ def platform_programs(
                 *quiet,
             ),
             withheld=("STRIPE_API_KEY",),
+            given={"MOORAGE_HOLDS_RUNTIME": "1"},
             stop_seconds=30,
         ),
         Program(
             name="beat",
             argv=(*celery, "beat", "--loglevel", "WARNING", "--schedule", f"{run_directory}/beat", "--pidfile="),
-            withheld=("DOCKER_HOST", "STRIPE_API_KEY"),
+            withheld=(*_PROVISIONERS, "STRIPE_API_KEY"),
+            is_confined=True,
         ),
         Program(
             name="web",
@@ -133,14 +148,17 @@ def platform_programs(
                 ),
             ),
             is_ready=lambda: answers(console),
-            withheld=("DOCKER_HOST",),
+            withheld=_PROVISIONERS,
+            is_confined=True,
         ),
         *(
             Program(
                 name="gateway" if number == 1 else f"gateway-{number}",
                 argv=(python, "-m", "moorage.gateway"),
                 is_ready=lambda: answers(gateway),
-                withheld=("DOCKER_HOST", "STRIPE_API_KEY", "MOORAGE_SECRET_KEY"),
+                withheld=(*_PROVISIONERS, "STRIPE_API_KEY", "MOORAGE_SECRET_KEY"),
+                is_confined=True,
+                sees_runners=True,
                 given=logins.get("gateway", {}),
             )
             for number in range(1, gateway_workers + 1)

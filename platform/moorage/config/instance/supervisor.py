@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from moorage.config.instance import logs
+from moorage.config.instance import confinement, logs
 from moorage.config.instance.errors import StartFailed
 from moorage.config.instance.home import write_private
 from moorage.config.instance.identity import Identity
@@ -146,8 +146,11 @@ class Supervisor:
         environment = {name: value for name, value in whole.items() if name not in program.withheld}
         environment |= program.given
         parent, stop_signal = os.getpid(), int(program.stop_signal)
+        give_up = self._confinement(program)
 
         def follow_parent() -> None:
+            if give_up is not None:
+                give_up()
             _LIBC.prctl(_PR_SET_PDEATHSIG, stop_signal)
             if os.getppid() != parent:  # it died before the line above
                 os._exit(1)
@@ -172,6 +175,15 @@ class Supervisor:
         watched.began, watched.began_at = time.monotonic(), time.time()
         if identity := Identity.of(watched.child.pid):
             identity.write(self._pid_file(program))
+
+    def _confinement(self, program: Program) -> Callable[[], None] | None:
+        if not program.is_confined:
+            return None
+        covered = confinement.engine_sockets(self._environment)
+        runners = Path(self._environment.get("MOORAGE_SOCKET_DIR") or "/")
+        if program.sees_runners and not confinement.passes_mounts_on(runners):
+            covered = ()
+        return confinement.confine(covered)
 
     def _is_ready(self, watched: _Watched) -> bool:
         if watched.child is None or watched.child.poll() is not None:

@@ -147,6 +147,8 @@ def _start(
         )
         # Before the first request: usage without a price in force would wait for one.
         _django(["ensure_prices"], variables, what="The first price list could not be written")
+        # Before the gateway serves: what was ready the last time may have ended with the machine.
+        _django(["settle_routes"], variables, what="The routes could not be settled")
 
     with progress.step("Processes"):
         programs = platform_programs(

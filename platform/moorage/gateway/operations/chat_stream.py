@@ -166,6 +166,10 @@ class ChatStream:
             raise FrameTooLarge
         return b"".join(told)
 
+    def feed_pieces(self, pieces: list[bytes]) -> bytes:
+        """The same of bytes in pieces."""
+        return self.feed(b"".join(pieces))
+
     def _frame(self, frame: bytes) -> bytes:
         if frame.startswith(b"data: {"):
             return self._payload(frame[6:])

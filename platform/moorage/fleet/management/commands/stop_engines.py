@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, grace: float, **options: Any) -> None:  # noqa: ARG002
         """Removes them side by side, and fails loudly if one might be left."""
-        runtime = runtimes.configured()
+        runtime = runtimes.of_operator()
         try:
             names = [container.name for container in runtime.list()]
             with ThreadPoolExecutor(max_workers=8) as pool:

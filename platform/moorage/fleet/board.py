@@ -1,0 +1,299 @@
+"""The pool as it would be after some decisions: what is free, kept in the order in which it would be taken. Pure.
+
+Nodes stand in sorted lists, so that the first one that fits is the best one: a decision looks at a few nodes.
+``pack`` takes the first in use by name, ``spread`` the emptiest.
+"""
+
+import bisect
+import heapq
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from moorage.fleet.placement import GIB, ORGANIZATION_TAINT, Demand, DeviceState, NodeState, Placement, Policy
+
+#: Where a node stands in a list. The name comes last and makes it unique, so that the answer is always the same.
+_Key = tuple[int | float | bool | str, ...]
+
+
+class Spot:
+    """One node of the board and what is free on it."""
+
+    __slots__ = ("cpu_key", "digests", "free", "free_memory", "gpu_key", "node", "shared", "used_cpu", "whole_count")
+
+    def __init__(self, node: NodeState) -> None:
+        self.node: Final = node
+        self.free_memory = node.free_memory_bytes
+        self.used_cpu = node.used_cpu_millis
+        self.free = sorted(node.free_devices, key=_smallest_first)
+        self.digests = set(node.digests)
+        self.shared = {device.device_id: device for device in node.shared_devices}
+        self.rank()
+
+    def rank(self) -> None:
+        """Brings its places in the lists up to date."""
+        node = self.node
+        self.whole_count = sum(not device.is_slice for device in self.free)
+        is_empty = self.whole_count == node.device_count and not self.shared
+        self.gpu_key: _Key = (len(self.free), is_empty, node.name)
+        self.cpu_key: _Key = (bool(node.kinds), -self.free_memory, self.used_cpu / node.cpu_millis, node.name)
+
+    def devices_for(self, demand: Demand, *, with_slices: bool) -> tuple[DeviceState, ...] | None:
+        """Free devices that ``demand`` would hold whole: equal ones, the smallest that are large enough."""
+        if demand.is_all_gpus:
+            count = self.node.device_count
+            if not count or self.whole_count != count or len({d.name for d in self.free if not d.is_slice}) > 1:
+                return None
+        else:
+            count = demand.gpus
+        if not demand.can_use(count):
+            return None
+        needed = demand.each_device_needs(count)
+        kinds: dict[tuple[bool, str], list[DeviceState]] = {}
+        for device in self.free:
+            if device.memory_bytes >= needed and (not device.is_slice or (with_slices and count == 1)):
+                found = kinds.setdefault((device.is_slice, device.name), [])
+                found.append(device)
+                if len(found) == count:
+                    return tuple(found)
+        return None
+
+    def device_to_open(self, demand: Demand, *, with_whole: bool) -> DeviceState | None:
+        """The free device that a share would be cut from: the smallest slice that suffices, or whole device."""
+        fitting = [
+            device
+            for device in self.free
+            if device.memory_bytes >= demand.gpu_share_bytes and device.is_slice != with_whole
+        ]
+        return min(fitting, key=lambda device: device.memory_bytes) if fitting else None
+
+    def has_room(self, demand: Demand) -> bool:
+        """Whether its memory and CPUs suffice and nothing of its labels and taints stands against it."""
+        node = self.node
+        return (
+            self.free_memory >= demand.memory_bytes
+            and node.cpu_millis >= demand.cpu_millis
+            and not ((node.taints or demand.labels) and node.keeps_out(demand))
+        )
+
+
+class Board:
+    """Open nodes with what is free on them; :meth:`take` changes it."""
+
+    def __init__(self, nodes: Iterable[NodeState], *, policy: Policy = "pack") -> None:
+        self.policy: Final = policy
+        self.spots: Final = {node.node_id: Spot(node) for node in nodes if node.is_open}
+        self._by_devices: Final = sorted((spot.gpu_key, spot) for spot in self.spots.values() if spot.node.kinds)
+        self._by_memory: Final = sorted((spot.cpu_key, spot) for spot in self.spots.values())
+        self._warm: Final[dict[str, list[Spot]]] = {}
+        self._own: Final[dict[str, list[Spot]]] = {}
+        self._shared: Final[dict[str, dict[str, Spot]]] = {}
+        # By what decides: the least memory with which it was refused. A board only gets fuller, until give_back().
+        self._refused: Final[dict[tuple[object, ...], int]] = {}
+        self._claimed: Final[set[str]] = set()
+        self._has_slices: Final = any(kind.is_slice for spot in self.spots.values() for kind in spot.node.kinds)
+        for spot in self.spots.values():
+            for digest in spot.digests:
+                self._warm.setdefault(digest, []).append(spot)
+            for name, value in spot.node.taints:
+                if name == ORGANIZATION_TAINT:
+                    self._own.setdefault(value, []).append(spot)
+            for device in spot.shared.values():
+                self._shared.setdefault(device.organization_id, {})[device.device_id] = spot
+
+    def claim(self, node_id: str) -> None:
+        """Keep everybody who comes later off this node."""
+        self._claimed.add(node_id)
+
+    def place(self, demand: Demand) -> Placement | None:
+        """The best place that is left, and the board without it; None if there is none."""
+        alike = _shape(demand)
+        if demand.memory_bytes >= self._refused.get(alike, demand.memory_bytes + 1):
+            return None
+        found = self._find(demand)
+        if found is None:
+            self._refused[alike] = demand.memory_bytes
+        return found
+
+    def _find(self, demand: Demand) -> Placement | None:
+        if demand.gpu_share_bytes:
+            return self._place_share(demand)
+        if not demand.wants_device:
+            spot = self._first(demand, self._with_memory(demand.memory_bytes))
+            return None if spot is None else self.take(demand, spot, ())
+        for with_slices in (False, True):
+            if with_slices and (demand.is_all_gpus or demand.gpus > 1 or not self._has_slices):
+                break
+            count = 1 if demand.is_all_gpus else demand.gpus
+            spot = self._first(demand, self._with_devices(count, demand.memory_bytes), with_slices=with_slices)
+            if spot is not None:
+                return self.take(demand, spot, spot.devices_for(demand, with_slices=with_slices) or ())
+        return None
+
+    def take(self, demand: Demand, spot: Spot, devices: tuple[DeviceState, ...]) -> Placement:
+        """Put ``demand`` on ``spot`` with these devices, whole or in a share, and say why there."""
+        placement = Placement(
+            node_id=spot.node.node_id,
+            device_ids=tuple(device.device_id for device in devices),
+            share_bytes=demand.gpu_share_bytes,
+            why=self._why(demand, spot, devices, is_warm=demand.digest in spot.digests),
+        )
+        if demand.digest and demand.digest not in spot.digests:
+            spot.digests.add(demand.digest)
+            self._warm.setdefault(demand.digest, []).append(spot)
+        self._move(spot, is_out=True)
+        spot.free_memory -= demand.memory_bytes
+        spot.used_cpu += demand.cpu_millis
+        taken = {device.device_id for device in devices}
+        spot.free = [device for device in spot.free if device.device_id not in taken]
+        for device in devices if demand.gpu_share_bytes else ():
+            self._put_share(spot, device, device.used_memory_bytes + demand.gpu_share_bytes, demand.organization_id)
+        self._move(spot, is_out=False)
+        return placement
+
+    def give_back(self, demand: Demand, placement: Placement, devices: Iterable[DeviceState]) -> None:
+        """Undo :meth:`take`; ``devices`` as they are when nobody holds them."""
+        self._refused.clear()
+        spot = self.spots[placement.node_id]
+        self._move(spot, is_out=True)
+        spot.free_memory += demand.memory_bytes
+        spot.used_cpu -= demand.cpu_millis
+        for device in devices:
+            used = (
+                spot.shared[device.device_id].used_memory_bytes - placement.share_bytes if placement.share_bytes else 0
+            )
+            if used:
+                self._put_share(spot, device, used, demand.organization_id)
+            else:
+                if spot.shared.pop(device.device_id, None) is not None:
+                    del self._shared[demand.organization_id][device.device_id]
+                bisect.insort(spot.free, device, key=_smallest_first)
+        self._move(spot, is_out=False)
+
+    def _put_share(self, spot: Spot, device: DeviceState, used: int, organization_id: str) -> None:
+        spot.shared[device.device_id] = DeviceState(
+            device_id=device.device_id,
+            memory_bytes=device.memory_bytes,
+            name=device.name,
+            is_slice=device.is_slice,
+            used_memory_bytes=used,
+            organization_id=organization_id,
+        )
+        self._shared.setdefault(organization_id, {})[device.device_id] = spot
+
+    def _move(self, spot: Spot, *, is_out: bool) -> None:
+        """Takes a node out of the lists before it changes, and puts it where it belongs after."""
+        if not is_out:
+            spot.rank()
+        for key, entries in ((spot.gpu_key, self._by_devices), (spot.cpu_key, self._by_memory)):
+            if entries is self._by_devices and not spot.node.kinds:
+                continue
+            at = bisect.bisect_left(entries, (key,))
+            if is_out:
+                del entries[at]
+            else:
+                entries.insert(at, (key, spot))
+
+    def _with_memory(self, memory_bytes: int) -> Iterator[Spot]:
+        """Nodes with so much free memory: those without devices first, then by what is free."""
+        entries = self._by_memory
+        for has_devices in (False, True):
+            at = bisect.bisect_left(entries, ((has_devices,),))
+            while at < len(entries) and entries[at][0][0] == has_devices:
+                if entries[at][1].free_memory < memory_bytes:
+                    break
+                yield entries[at][1]
+                at += 1
+
+    def _with_devices(self, count: int, memory_bytes: int) -> Iterator[Spot]:
+        """Nodes with at least so many free devices and so much free memory, in the policy's order."""
+        entries = self._by_devices
+        at = bisect.bisect_left(entries, ((count,),))
+        if self.policy == "spread":
+            found: Iterable[tuple[_Key, Spot]] = reversed(entries[at:])
+        else:
+            # The lists of nodes with equally many free devices, merged by name, those that are empty last: what is
+            # taken again and again stays taken, and the last nodes stay whole for those who need one whole.
+            groups = []
+            while at < len(entries):
+                end = bisect.bisect_left(entries, ((int(entries[at][0][0]) + 1,),), at)
+                groups.append(entries[at:end])
+                at = end
+            found = groups[0] if len(groups) == 1 else heapq.merge(*groups, key=lambda entry: entry[0][1:])
+        return (spot for _, spot in found if spot.free_memory >= memory_bytes)
+
+    def _first(self, demand: Demand, spots: Iterable[Spot], *, with_slices: bool = False) -> Spot | None:
+        """The first that fits: of the organization's own nodes, else of those that have the weights, else of ``spots``.
+
+        ``with_slices`` says whether slices count: to be held whole, or to cut a share from one and from nothing else.
+        """
+
+        def fits(spot: Spot) -> bool:
+            if spot.free_memory < demand.memory_bytes or spot.node.node_id in self._claimed:
+                return False
+            if demand.gpu_share_bytes:
+                return spot.device_to_open(demand, with_whole=not with_slices) is not None and spot.has_room(demand)
+            if demand.wants_device:
+                return spot.devices_for(demand, with_slices=with_slices) is not None and spot.has_room(demand)
+            return spot.has_room(demand)
+
+        for better in (self._own.get(demand.organization_id, ()), self._warm.get(demand.digest, ())):
+            fitting = [spot for spot in better if fits(spot)]
+            if fitting:
+                return self._best(demand, fitting)
+        return next((spot for spot in spots if fits(spot)), None)
+
+    def _best(self, demand: Demand, spots: list[Spot]) -> Spot:
+        if not demand.wants_device:
+            return min(spots, key=lambda spot: spot.cpu_key)
+        if self.policy == "spread":
+            return max(spots, key=lambda spot: spot.gpu_key)
+        return min(spots, key=lambda spot: spot.gpu_key[1:])
+
+    def _place_share(self, demand: Demand) -> Placement | None:
+        """Beside the organization's own on a device that they share already; else on a free one."""
+        joined: list[tuple[bool, int, str, Spot, DeviceState]] = []
+        for device_id, spot in self._shared.get(demand.organization_id, {}).items():
+            device = spot.shared[device_id]
+            left = device.free_bytes - demand.gpu_share_bytes
+            if left >= 0 and spot.node.node_id not in self._claimed and spot.has_room(demand):
+                joined.append((demand.digest not in spot.digests, left, device_id, spot, device))
+        if joined:
+            *_, spot, device = min(joined, key=lambda entry: entry[:3])
+            return self.take(demand, spot, (device,))
+        for with_slices in (True, False) if self._has_slices else (False,):
+            found = self._first(demand, self._with_devices(1, demand.memory_bytes), with_slices=with_slices)
+            opened = found and found.device_to_open(demand, with_whole=not with_slices)
+            if found and opened:
+                return self.take(demand, found, (opened,))
+        return None
+
+    def _why(self, demand: Demand, spot: Spot, devices: tuple[DeviceState, ...], *, is_warm: bool) -> str:
+        node = spot.node
+        parts = [f"{node.name} has {spot.free_memory / GIB:.1f} GiB free of {node.memory_bytes / GIB:.1f} GiB"]
+        if demand.gpu_share_bytes:
+            (device,) = devices
+            share = f"{demand.gpu_share_bytes / GIB:.1f} of {device.memory_bytes / GIB:.1f} GiB"
+            beside = " beside others of its organization" if device.used_memory_bytes else ""
+            parts.append(f"it gets {share} of one {device.name or 'device'}{beside}")
+        elif devices:
+            names = devices[0].name or "device"
+            parts.append(f"it gets {len(devices)} x {names} of {len(spot.free)} free")
+        if (ORGANIZATION_TAINT, demand.organization_id) in node.taints:
+            parts.append("its organization's own")
+        elif is_warm:
+            parts.append("the weights are there")
+        elif demand.wants_device:
+            parts.append("the first node in use that has room" if self.policy == "pack" else "the emptiest node")
+        else:
+            parts.append("the most free memory")
+        return "; ".join(parts)
+
+
+def _shape(demand: Demand) -> tuple[object, ...]:
+    """Everything but memory and CPUs that decides whether there is a place."""
+    devices = (demand.gpus, demand.is_all_gpus, demand.gpu_memory_bytes, demand.gpu_total_bytes, demand.gpu_share_bytes)
+    return (*devices, demand.heads, demand.labels, demand.organization_id, demand.cpu_millis)
+
+
+def _smallest_first(device: DeviceState) -> tuple[bool, int]:
+    return (device.is_slice, device.memory_bytes)

@@ -1,0 +1,58 @@
+"""The clock of one process jumps: leases go by the database's time, and nothing that lives is given up for old."""
+
+import glob
+import time
+
+import pytest
+
+from tests.faults.fleet.quay import INSTANCE, MINUTE, SECOND, Quay, compose
+from tests.faults.fleet.watch import Watch
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.engine]
+
+LIBRARIES = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))
+
+
+@pytest.fixture
+def faketime() -> str:
+    """Debian's libfaketime."""
+    if not LIBRARIES:
+        pytest.skip("there is no libfaketime: install Debian's package faketime")
+    return LIBRARIES[0]
+
+
+@pytest.mark.parametrize("jump", ["+1h", "-1h", "+35d", "-35d"])
+def test_a_worker_whose_clock_has_jumped_does_no_harm(quay: Quay, watch: Watch, faketime: str, jump: str) -> None:
+    quay.apply("stays", compose())
+    replica = quay.ready("stays", seconds=1.5 * MINUTE)
+    container = quay.dockerd.containers(INSTANCE)[0]["Id"]
+    began = time.monotonic()
+    variables = {"LD_PRELOAD": faketime, "FAKETIME": jump, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+    watch.note(f"the clock of a second worker is {jump}")
+    quay.outfit(SECOND, **variables)
+    quay.let_second_up()
+    try:
+        quay.hold_down("worker-provision")
+        quay.apply("comes", compose())
+        second = quay.ready("comes", seconds=MINUTE)
+        leases = quay.rows(
+            "SELECT extract(epoch FROM lease_until - now()) FROM deployment WHERE lease_until IS NOT NULL"
+            " UNION ALL SELECT extract(epoch FROM lease_until - now()) FROM replica WHERE lease_until IS NOT NULL"
+        )
+        assert all(float(row[0]) <= 31 for row in leases), f"a lease is of the database's time: {leases}"
+        # Both at work now, with clocks far apart.
+        quay.let_up("worker-provision")
+        quay.apply("comes", compose(context=128))
+        wait_until(lambda: quay.replicas("comes") and quay.replicas("comes")[-1]["id"] != second, seconds=MINUTE)
+        quay.ready("comes", seconds=MINUTE)
+    finally:
+        quay.let_up("worker-provision")
+        quay.hold_down(SECOND)
+        quay.outfit(SECOND, **dict.fromkeys(variables))
+
+    assert quay.ready("stays") == replica
+    assert container in [one["Id"] for one in quay.dockerd.containers(INSTANCE)]
+    names = [call.path.split("name=")[1] for call in quay.engine.creates_since(began)]
+    assert len(set(names)) == 2, f"one container for each of two revisions: {names}"

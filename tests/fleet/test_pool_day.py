@@ -1,0 +1,47 @@
+"""A day on an emulated pool: nothing is held twice, and no less of it is used than by first-fit-decreasing."""
+
+import pytest
+
+from moorage.fleet import pool_day
+from moorage.fleet.placement import GIB
+from tests.benchmarks import pool
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_full_pool_is_as_densely_used_as_by_first_fit_decreasing_and_nobody_waits_longer(seed: int) -> None:
+    nodes = pool_day.pool(nodes=8)
+    day = pool_day.day(seed, devices=64)
+
+    ours = pool_day.replay(day, nodes, ignores_priority=True)
+    theirs = pool_day.replay(day, nodes, rule="first-fit-decreasing", ignores_priority=True)
+
+    assert ours.violations == theirs.violations == ()
+    assert ours.used_share_while_waiting >= theirs.used_share_while_waiting
+    assert ours.mean_wait <= theirs.mean_wait
+
+
+def test_a_day_is_the_same_day_again() -> None:
+    nodes = pool_day.pool(nodes=2)
+
+    first, second = (pool_day.replay(pool_day.day(7, devices=16), nodes) for _ in range(2))
+
+    assert first == second
+    assert first.placed > 100
+
+
+def test_a_rule_that_sells_twice_is_found_out() -> None:
+    class Careless(pool_day.FirstFit):
+        def give_back(self, demand, placement, devices):  # type: ignore[no-untyped-def]
+            super().give_back(demand, placement, [*devices, *devices])
+
+    nodes = pool_day.pool(nodes=2)
+    outcome = pool_day.replay(pool_day.day(7, devices=16), nodes, placer=Careless(nodes))
+
+    assert any("oversold" in violation for violation in outcome.violations)
+
+
+def test_a_decision_for_a_thousand_gpus_takes_less_than_its_limit() -> None:
+    took = min(pool.timed(pool_day.pool(nodes=125), seed) for seed in range(3))
+
+    assert took < pool.AIM_MS
+    assert pool_day.pool(nodes=1)[0].free_devices[0].memory_bytes == 80 * GIB
