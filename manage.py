@@ -32,7 +32,7 @@ DOORS = {
     "logs": "what the processes say ([-f] [name])",
     "test": "format, lint, types, import contract, migrations and pytest (arguments go to pytest)",
     "compile": "make native code of the gateway's hot path: a third less processor time (needs a C compiler)",
-    "bench": "how fast the gateway is, beside other gateways; the rater (gateway, rating, --quick, --peers, --help)",
+    "bench": "how fast and how well (gateway, rating, coldstart, pool, autoscale; --quick, --peers, --help)",
 }
 
 

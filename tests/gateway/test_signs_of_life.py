@@ -1,30 +1,35 @@
-"""The gateway tells how long each engine has been silent, so that one that hangs is found by its own requests."""
+"""What a gateway tells of a replica that says nothing: for how long, while a request waits for it."""
 
-import types
-from typing import Any
+import threading
 
-from moorage.gateway.engine_call import EngineCall
-from tests.gateway.rush_hour import route_of
-from tests.gateway.test_engine_call import call_of, parts
+import openai
 
-__all__ = ["parts"]
+from tests.gateway.conftest import MODEL, ControlPlane, script
+from tests.gateway.gateway_process import GatewayProcess
+from tests.gateway.test_openai_client import ask
+from tests.waiting import wait_until
 
 
-def test_silence_counts_from_the_last_word_and_a_comment_is_none(parts: Any) -> None:
-    now = [100.0]
-    parts.loop = types.SimpleNamespace(time=lambda: now[0])
-    route = route_of(slots=2)
-    call: EngineCall = call_of(parts, route)
-    assert call.choose(route, b"", 10)
-    (replica_id,) = parts.pool.signs(route.id, 107.5)
+def silence(control: ControlPlane) -> float:
+    """Seconds, the longest of any replica."""
+    rows = control.rows("SELECT max((sign.value->>'silent')::float) FROM route_activity, jsonb_each(signs) AS sign")
+    return float(str(rows[0][0] or 0.0))
 
-    asked = parts.pool.signs(route.id, 107.5)[replica_id]
-    now[0] = 110.0
-    call.answer_came([b": ping\n\n"])
-    pinged = parts.pool.signs(route.id, 112.0)[replica_id]
-    call.answer_came([b"data: {}\n\n"])
-    spoke = parts.pool.signs(route.id, 112.0)[replica_id]
 
-    assert asked == {"silent": 7.5, "broken": False}
-    assert pinged["silent"] == 12.0
-    assert spoke["silent"] == 2.0
+def test_the_silence_of_an_engine_that_hangs_is_told_while_it_lasts(
+    gateway: GatewayProcess, control: ControlPlane, client: openai.OpenAI
+) -> None:
+    def call() -> None:
+        try:
+            client.chat.completions.create(model=MODEL, messages=ask(script(fault="silence")), timeout=20)
+        except openai.OpenAIError:
+            return
+
+    caller = threading.Thread(target=call)
+    caller.start()
+
+    wait_until(lambda: silence(control) >= 2, seconds=15)
+
+    gateway.kill()
+    caller.join(timeout=20)
+    assert not caller.is_alive()

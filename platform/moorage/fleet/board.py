@@ -18,7 +18,10 @@ _Key = tuple[int | float | bool | str, ...]
 class Spot:
     """One node of the board and what is free on it."""
 
-    __slots__ = ("cpu_key", "digests", "free", "free_memory", "gpu_key", "node", "shared", "used_cpu", "whole_count")
+    __slots__ = (
+        *("cpu_key", "digests", "free", "free_memory", "gpu_key", "node", "shared", "slice_count", "used_cpu"),
+        "whole_count",
+    )
 
     def __init__(self, node: NodeState) -> None:
         self.node: Final = node
@@ -33,6 +36,7 @@ class Spot:
         """Brings its places in the lists up to date."""
         node = self.node
         self.whole_count = sum(not device.is_slice for device in self.free)
+        self.slice_count = len(self.free) - self.whole_count
         is_empty = self.whole_count == node.device_count and not self.shared
         self.gpu_key: _Key = (len(self.free), is_empty, node.name)
         self.cpu_key: _Key = (bool(node.kinds), -self.free_memory, self.used_cpu / node.cpu_millis, node.name)
@@ -227,8 +231,13 @@ class Board:
         ``with_slices`` says whether slices count: to be held whole, or to cut a share from one and from nothing else.
         """
 
+        # Looked at before the devices are: of a large pool, few nodes have what this pass is about.
+        is_of_slices = with_slices
+
         def fits(spot: Spot) -> bool:
             if spot.free_memory < demand.memory_bytes or spot.node.node_id in self._claimed:
+                return False
+            if demand.wants_device and not (spot.slice_count if is_of_slices else spot.whole_count):
                 return False
             if demand.gpu_share_bytes:
                 return spot.device_to_open(demand, with_whole=not with_slices) is not None and spot.has_room(demand)
