@@ -94,7 +94,7 @@ class Board:
         # By what decides: the least memory with which it was refused. A board only gets fuller, until give_back().
         self._refused: Final[dict[tuple[object, ...], int]] = {}
         self._claimed: Final[set[str]] = set()
-        self._has_slices: Final = any(kind.is_slice for spot in self.spots.values() for kind in spot.node.kinds)
+        self._sliced: Final = [spot for spot in self.spots.values() if any(kind.is_slice for kind in spot.node.kinds)]
         for spot in self.spots.values():
             for digest in spot.digests:
                 self._warm.setdefault(digest, []).append(spot)
@@ -125,10 +125,13 @@ class Board:
             spot = self._first(demand, self._with_memory(demand.memory_bytes))
             return None if spot is None else self.take(demand, spot, ())
         for with_slices in (False, True):
-            if with_slices and (demand.is_all_gpus or demand.gpus > 1 or not self._has_slices):
+            if with_slices and (demand.is_all_gpus or demand.gpus > 1 or not self._sliced):
                 break
             count = 1 if demand.is_all_gpus else demand.gpus
-            spot = self._first(demand, self._with_devices(count, demand.memory_bytes), with_slices=with_slices)
+            open_spots: Iterable[Spot] = (
+                self._with_slices() if with_slices else self._with_devices(count, demand.memory_bytes)
+            )
+            spot = self._first(demand, open_spots, with_slices=with_slices)
             if spot is not None:
                 return self.take(demand, spot, spot.devices_for(demand, with_slices=with_slices) or ())
         return None
@@ -225,6 +228,13 @@ class Board:
             found = groups[0] if len(groups) == 1 else heapq.merge(*groups, key=lambda entry: entry[0][1:])
         return (spot for _, spot in found if spot.free_memory >= memory_bytes)
 
+    def _with_slices(self) -> list[Spot]:
+        """Nodes with a free slice, in the policy's order: few of a large pool."""
+        found = [spot for spot in self._sliced if spot.slice_count]
+        if self.policy == "spread":
+            return sorted(found, key=lambda spot: spot.gpu_key, reverse=True)
+        return sorted(found, key=lambda spot: spot.gpu_key[1:])
+
     def _first(self, demand: Demand, spots: Iterable[Spot], *, with_slices: bool = False) -> Spot | None:
         """The first that fits: of the organization's own nodes, else of those that have the weights, else of ``spots``.
 
@@ -269,8 +279,11 @@ class Board:
         if joined:
             *_, spot, device = min(joined, key=lambda entry: entry[:3])
             return self.take(demand, spot, (device,))
-        for with_slices in (True, False) if self._has_slices else (False,):
-            found = self._first(demand, self._with_devices(1, demand.memory_bytes), with_slices=with_slices)
+        for with_slices in (True, False) if self._sliced else (False,):
+            open_spots: Iterable[Spot] = (
+                self._with_slices() if with_slices else self._with_devices(1, demand.memory_bytes)
+            )
+            found = self._first(demand, open_spots, with_slices=with_slices)
             opened = found and found.device_to_open(demand, with_whole=not with_slices)
             if found and opened:
                 return self.take(demand, found, (opened,))
