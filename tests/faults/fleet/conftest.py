@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,10 @@ def below() -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix="f", dir=ROOT))
     path.chmod(0o755)
     yield path
+    # Socket directories are mounts of their own.
+    for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+        if (place := line.split(" ")[1]).startswith(f"{path}/"):
+            subprocess.run(["umount", "--lazy", place], check=False)
     shutil.rmtree(path, ignore_errors=True)
 
 
