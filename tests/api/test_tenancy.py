@@ -10,8 +10,8 @@ from moorage.accounts.models import ApiKey
 from moorage.api import openapi
 from moorage.billing import credit_notes
 from moorage.billing.models import TopUp, TopUpKind
-from moorage.deployments.models import Deployment, Replica, Revision
-from tests.api.conftest import COMPOSE, Caller, error_of
+from moorage.deployments.models import Deployment, Replica, Revision, Update, UpdateState
+from tests.api.conftest import COMPOSE, WIDER, Caller, error_of
 from tests.billing import measured
 from tests.billing.bills import invoiced
 from tests.cast import Cast
@@ -37,9 +37,15 @@ LISTS = sorted(
 def ids(alice: Caller, cast: Cast) -> dict[str, str]:
     """One of everything of Alice's, by the names that paths have for it."""
     alice.put("demo")
+    alice.put("demo", WIDER)
     alice("PUT", "registries/ghcr.io", {"username": "harbour", "secret": "hush"})
     deployment = Deployment.objects.get()
     replica = Replica.objects.create(deployment=deployment, revision=deployment.target, model_key="llm", status="gone")
+    first = deployment.revisions.get(number=1)
+    Update.objects.update_or_create(
+        deployment=deployment,
+        defaults={"revision": deployment.target, "baseline": first, "state": UpdateState.TRIAL, "by": "alice"},
+    )
     request_id = measured.use(cast.alice.organization)
     invoice = invoiced(cast.alice)
     note = credit_notes.issue(invoice=invoice, reason="A gap.", by=Actor.person(cast.ada), amount_cents=1)

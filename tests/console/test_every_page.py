@@ -13,7 +13,7 @@ from tests.console.conftest import SignIn
 from tests.console.pages import inline_code, text_of
 
 BILLING = {pattern.name for pattern in urls_billing.urlpatterns if isinstance(pattern, URLPattern)}
-POST_ONLY = {"sign_out", "resume"}
+POST_ONLY = {"sign_out", "resume", "try_again", "promote", "roll_back_update"}
 OURS = [
     str(pattern.name) for pattern in urls.urlpatterns if isinstance(pattern, URLPattern) and pattern.name not in BILLING
 ]

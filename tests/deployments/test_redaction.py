@@ -147,6 +147,8 @@ _TEXTS = st.text(max_size=60)
 
 @given(values=st.lists(_VALUES, min_size=1, max_size=4), before=_TEXTS, between=_TEXTS, after=_TEXTS)
 @example(values=["0000"], before="", between="000", after="0")
+@example(values=["000\n"], before="", between="", after="")
+@example(values=["a\nbc\nd"], before="x", between="\n", after="")
 def test_no_value_of_a_secretly_named_variable_is_ever_shown(
     values: list[str], before: str, between: str, after: str
 ) -> None:

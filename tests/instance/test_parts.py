@@ -183,7 +183,7 @@ def test_the_gateway_and_the_shipper_have_a_login_of_their_own() -> None:
         database_urls={"gateway": "postgresql://g", "shipper": "postgresql://s"},
     )
 
-    given = {program.name: program.given.get("DATABASE_URL") for program in programs if program.given}
+    given = {program.name: url for program in programs if (url := program.given.get("DATABASE_URL"))}
 
     assert given == {
         "shipper": "postgresql://s",

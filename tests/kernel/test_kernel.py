@@ -1,6 +1,7 @@
 """Ids, money, periods and secrets: the words every room shares."""
 
 import datetime as dt
+import os
 from decimal import Decimal, Inexact
 
 import pytest
@@ -103,3 +104,29 @@ def test_an_error_speaks_by_its_docstring() -> None:
 
     assert answer["message"] == "There is no berth of this number."
     assert (answer["code"], answer["param"], answer["request_id"]) == ("no_berth", "berth", "req_1")
+
+
+def test_ids_of_one_process_sort_as_they_were_made() -> None:
+    made = [ids.new("evt") for _ in range(5_000)]
+
+    assert made == sorted(made) and len(set(made)) == len(made)
+
+
+def test_a_forked_process_makes_ids_of_its_own() -> None:
+    reading, writing = os.pipe()
+    ids.new("evt")
+    if (child := os.fork()) == 0:
+        os.write(writing, "".join(ids.new("evt") for _ in range(100)).encode())
+        os._exit(0)
+    os.close(writing)
+    mine = {ids.new("evt") for _ in range(100)}
+    os.waitpid(child, 0)
+
+    told = b""
+    while piece := os.read(reading, 65536):
+        told += piece
+    os.close(reading)
+
+    theirs = {f"evt_{part}" for part in told.decode().split("evt_") if part}
+    assert len(theirs) == 100
+    assert not mine & theirs

@@ -81,9 +81,9 @@ class RemainsView(AdministratorView):
         id="lookForRemains",
         tag=TAG,
         summary="Look for what was left behind now",
-        answers={202: Answer(description="The look is on its way; its report comes into the list.")},
+        answers={204: Answer(description="The look is on its way; its report comes into the list.")},
     )
     def post(self, _request: Request) -> Response:
         """Looks at everything now and removes what is left behind. The worker that reaches the runtime does it."""
         tasks.look_for_remains.delay(self.actor.id, self.actor.label)
-        return Response(status=202)
+        return Response(status=204)

@@ -28,6 +28,8 @@ _REASONS = {
     ReplicaStatus.STARTING: Reason.STARTING,
     ReplicaStatus.READY: Reason.FIRST_TOKEN,
     ReplicaStatus.DRAINING: Reason.NEW_REVISION,
+    ReplicaStatus.FROZEN: Reason.FROZEN,
+    ReplicaStatus.STOPPED: Reason.STOPPED,
     ReplicaStatus.STOPPING: Reason.DRAINED,
     ReplicaStatus.FAILED: Reason.OUT_OF_MEMORY,
     ReplicaStatus.GONE: Reason.REMOVED,

@@ -9,6 +9,7 @@ import dataclasses
 import datetime as dt
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Final, Literal
 
@@ -96,11 +97,12 @@ class Following:
         """Raises TooManyReading."""
         if not _places.acquire(blocking=False):
             raise TooManyReading("Every place for reading along is taken. Try again in a minute.")
-        self._is_open = True
+        # Whoever forgets to close it, or is cut off before the first line, gives the place back all the same.
+        self._leave = weakref.finalize(self, _places.release)
         try:
             self._row = _enter(deployment, replica)
         except BaseException:
-            self.close()
+            self._leave()
             raise
         self._deployment = deployment
         self._replica = replica
@@ -116,11 +118,8 @@ class Following:
 
     def close(self) -> None:
         """Gives the place back. Idempotent."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        _places.release()
-        if hasattr(self, "_row"):
+        if self._leave.alive:
+            self._leave()
             LogFollower.objects.filter(pk=self._row.pk).delete()
 
     def _events(self) -> Iterator[Event]:

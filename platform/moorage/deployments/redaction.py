@@ -89,7 +89,8 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """What may be shown of the next lines."""
-        return "\n".join(self.line(line) for line in text.split("\n"))
+        # A value of several short lines is known by all of them together.
+        return "\n".join(self.line(line) for line in self._without_secrets(text).split("\n"))
 
     def _without_secrets(self, text: str) -> str:
         """Spans that overlap are masked as one: none may leave an end of another behind."""
