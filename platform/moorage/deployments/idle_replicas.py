@@ -7,8 +7,8 @@ from typing import Final
 from moorage.deployments.models import Replica, ReplicaStatus, RouteActivity
 from moorage.deployments.queries import spec_of
 from moorage.deployments.routes import route_id
+from moorage.fleet import database_clock
 from moorage.fleet.placement import PRIORITIES
-from moorage.kernel import clock
 
 R = ReplicaStatus
 #: A replica that answered nobody for so long is idle, whatever its own idle time is.
@@ -20,7 +20,7 @@ def nobody_calls(*, below: int) -> Mapping[str, bool]:
     under ``below`` (of fleet.placement.PRIORITIES) those that are ready and quiet and need not be kept warm."""
     found = dict.fromkeys(Replica.objects.filter(status=R.FROZEN, wake_at=None).values_list("pk", flat=True), True)
     if below > 0:
-        now = clock.now()
+        now = database_clock.now()
         ready = Replica.objects.filter(status=R.READY, ready_at__lt=now - QUIET).select_related("revision")
         candidates = [replica for replica in ready if _may_sleep(replica, below)]
         routes = {route_id(replica.deployment_id, replica.model_key) for replica in candidates}

@@ -14,10 +14,9 @@ from moorage.deployments.driver import Driver, LeaseLost
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.deployments.reasons import Reason
 from moorage.deployments.tiers import Tier
+from moorage.fleet import database_clock, isolation_rows
 from moorage.fleet import errors as fleet_errors
-from moorage.fleet import isolation_rows
 from moorage.fleet.runtime import ContainerRuntime
-from moorage.kernel import clock
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +87,7 @@ def _steps(driver: Driver) -> None:
 def _note_awakening(driver: Driver, wish: Wish | None) -> None:
     if driver.came_from is None or driver.since is None:
         return
-    ready = clock.now()
+    ready = database_clock.now()
     driver.mark("ready")
     if wish is not None:
         wish.when_ready(driver.replica)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from moorage.deployments.models import Deployment, Replica, ReplicaStatus, Route, RouteActivity
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 #: A gateway that has said nothing for so long has no say in the load.
 SILENT: Final = dt.timedelta(seconds=15)
@@ -19,7 +19,7 @@ def in_flight(deployment: Deployment, replicas: Iterable[Replica]) -> dict[str, 
     """Requests in flight by replica id; at least one for a draining replica that may still get some."""
     totals: dict[str, int] = {}
     heard: dict[str, list[int]] = {}
-    fresh = clock.now() - SILENT
+    fresh = database_clock.now() - SILENT
     for activity in RouteActivity.objects.filter(route_id__startswith=f"{deployment.pk}:", reported_at__gt=fresh):
         if activity.heard:
             heard.setdefault(activity.route_id, []).append(activity.heard)

@@ -13,10 +13,10 @@ from moorage.deployments.pins import Pin
 from moorage.deployments.planner import Failures, ObservedReplica
 from moorage.deployments.queries import pins_of
 from moorage.deployments.reasons import Reason, from_code
+from moorage.fleet import database_clock
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet import queries as fleet_queries
 from moorage.fleet.runtime import Container, ContainerRuntime
-from moorage.kernel import clock
 
 R = ReplicaStatus
 
@@ -64,7 +64,7 @@ def look(deployment: Deployment, *, runtime: ContainerRuntime) -> Seen:
                 is_reachable = False
                 break
     loads = in_flight(deployment, rows.values())
-    now = clock.now()
+    now = database_clock.now()
     stopped = [replica.pk for replica in rows.values() if replica.status == R.STOPPED]
     roomless = frozenset(stopped) - fleet_queries.reserved_replica_ids() if stopped else frozenset()
     stuck = dict(Vitality.objects.filter(replica__in=rows, stuck_at__isnull=False).values_list("replica_id", "detail"))

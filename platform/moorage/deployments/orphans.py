@@ -20,12 +20,11 @@ from django.db import transaction
 from moorage.accounts.actor import MOORAGE
 from moorage.deployments import states
 from moorage.deployments.models import Deployment, DeploymentStatus, Orphan, Replica, ReplicaStatus, Route, Wake
+from moorage.fleet import database_clock, sockets
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet import queries as fleet_queries
 from moorage.fleet import services as fleet
-from moorage.fleet import sockets
 from moorage.fleet.runtime import Container, ContainerRuntime
-from moorage.kernel import clock
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ def look(*, runtime: ContainerRuntime) -> Look:
     removed += _rows_of_deleted()
     # What somebody else has removed meanwhile is gone as well.
     Orphan.objects.filter(kind="container", removed_at=None).exclude(name__in=named - set(removed)).update(
-        removed_at=clock.now()
+        removed_at=database_clock.now()
     )
     looked_at = {"containers": len(containers), "reservations": len(held), "socket_directories": len(directories)}
     return Look(removed=tuple(removed), looked_at=looked_at, problem=" ".join(problems))
@@ -112,14 +111,14 @@ def _living(replica_ids: Iterable[str]) -> frozenset[str]:
 def _is_young(container: Container) -> bool:
     """One that never ran has no time of its own: whoever made it starts it within a moment, or died."""
     if container.started_at is not None:
-        return clock.now() - container.started_at < YOUNG
+        return database_clock.now() - container.started_at < YOUNG
     seen, _ = Orphan.objects.get_or_create(
         kind="container",
         name=container.name,
         removed_at=None,
         defaults={"replica_id": container.replica_id, "problem": "It was made and has not run yet."},
     )
-    return clock.now() - seen.found_at < YOUNG
+    return database_clock.now() - seen.found_at < YOUNG
 
 
 def _socket_directories() -> dict[Path, str]:
@@ -163,7 +162,7 @@ def _rows_of_deleted() -> list[str]:
 def _note(kind: str, name: str, replica_id: str, *, problem: str = "") -> None:
     """A row, and an event where the deployment is known."""
     log.warning("orphan_%s kind=%s name=%s", "stays" if problem else "removed", kind, name)
-    now = clock.now()
+    now = database_clock.now()
     orphan, _ = Orphan.objects.get_or_create(
         kind=kind, name=name[:200], removed_at=None, defaults={"replica_id": replica_id[:40], "found_at": now}
     )

@@ -6,7 +6,7 @@ from moorage.deployments.observed import Seen, off_reason
 from moorage.deployments.planner import DesiredModel
 from moorage.deployments.queries import last_start
 from moorage.deployments.reasons import Reason, from_code
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 R = ReplicaStatus
 
@@ -62,7 +62,7 @@ def _waiting(seen: Seen, model: DesiredModel) -> summary.Standing | None:
             pulled_bytes=row.pulled_bytes,
             total_bytes=row.total_bytes,
             start_took=last_start(seen.deployment, model.key),
-            now=clock.now(),
+            now=database_clock.now(),
             pull_seconds=row.pull.get("seconds_left"),
         ),
     )

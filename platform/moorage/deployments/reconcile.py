@@ -19,8 +19,8 @@ from moorage.deployments import beds, last_words, leases, planner, publishing, s
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus
 from moorage.deployments.observed import Seen, look, off_reason
 from moorage.deployments.reasons import Reason
+from moorage.fleet import database_clock
 from moorage.fleet.runtime import ContainerRuntime
-from moorage.kernel import clock
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ def _claim(deployment_id: str) -> int | None:
 
 
 def _round(deployment: Deployment, epoch: int, runtime: ContainerRuntime) -> tuple[str, ...]:
-    now = clock.now()
+    now = database_clock.now()
     seen = look(deployment, runtime=runtime)
     is_off = off_reason(deployment)
     assert deployment.target is not None

@@ -13,9 +13,9 @@ from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.deployments import log_following, orphans
 from moorage.deployments.models import Orphan, RemainsReport
+from moorage.fleet import database_clock
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet.runtime import ContainerRuntime
-from moorage.kernel import clock
 
 #: The hour (UTC) from which on a night's report is due.
 HOUR: Final = 3
@@ -24,7 +24,7 @@ KEPT: Final = dt.timedelta(days=400)
 
 def report_if_due(*, runtime: ContainerRuntime) -> RemainsReport | None:
     """The report of this night, if there is none yet. Calling it often is how it is never forgotten."""
-    now = clock.now()
+    now = database_clock.now()
     due_at = now.replace(hour=HOUR, minute=0, second=0, microsecond=0)
     if now < due_at:
         due_at -= dt.timedelta(days=1)
@@ -35,7 +35,7 @@ def report_if_due(*, runtime: ContainerRuntime) -> RemainsReport | None:
 
 def report(*, runtime: ContainerRuntime, by: Actor) -> RemainsReport:
     """Looks at everything, removes what is left behind, and writes down what was found since the last report."""
-    now = clock.now()
+    now = database_clock.now()
     try:
         looked = orphans.look(runtime=runtime)
     except fleet_errors.RuntimeUnreachable as error:

@@ -14,8 +14,7 @@ from moorage.deployments.pins import Pin
 from moorage.deployments.progress import NO_PROGRESS
 from moorage.deployments.reasons import Reason
 from moorage.deployments.summary import Standing
-from moorage.fleet import engines
-from moorage.kernel import clock
+from moorage.fleet import database_clock, engines
 from moorage.wire.records import ReplicaAddress
 from moorage.wire.records import Route as WireRoute
 
@@ -179,7 +178,7 @@ def publish_model(deployment: Deployment, key: str) -> None:
 
 def _write(deployment: Deployment, route: WireRoute) -> None:
     existing = Route.objects.filter(pk=route.id).first()
-    now = clock.now()
+    now = database_clock.now()
     # A change has a version of its own, by which gateways say that they have heard of it.
     version = int(now.timestamp() * 1_000_000)
     if existing is not None:

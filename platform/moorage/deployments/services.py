@@ -19,7 +19,7 @@ from moorage.deployments.errors import BeingDeleted, NoTrial, NoUpdate, Revision
 from moorage.deployments.models import Deployment, DeploymentStatus, Revision, Route
 from moorage.deployments.reasons import Reason
 from moorage.deployments.served_names import check_served_names
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -159,7 +159,7 @@ def try_again(*, deployment: Deployment, by: Actor) -> None:
     deployment_now = _locked(deployment)
     if deployment_now.status in {DeploymentStatus.READY, DeploymentStatus.IDLE, DeploymentStatus.PAUSED}:
         return
-    Deployment.objects.filter(pk=deployment.pk).update(tries_from=clock.now())
+    Deployment.objects.filter(pk=deployment.pk).update(tries_from=database_clock.now())
     states.begin_provisioning(deployment_now, code="tried_again", message="It is tried again now.", by=by)
     audit.record(
         organization=deployment_now.organization,
@@ -181,8 +181,8 @@ def delete(*, deployment: Deployment, by: Actor) -> None:
             status=DeploymentStatus.DELETING,
             reason_code=Reason.DELETED.code,
             reason=Reason.DELETED.explain(),
-            status_changed_at=clock.now(),
-            reconcile_at=clock.now(),
+            status_changed_at=database_clock.now(),
+            reconcile_at=database_clock.now(),
         )
     )
     if changed:
@@ -202,7 +202,7 @@ def delete(*, deployment: Deployment, by: Actor) -> None:
 def ring(deployment_id: str) -> None:
     """Makes a look at the deployment due now; the database tells the doorbell."""
     Deployment.objects.filter(pk=deployment_id).exclude(status=DeploymentStatus.DELETED).update(
-        reconcile_at=clock.now()
+        reconcile_at=database_clock.now()
     )
 
 
@@ -214,7 +214,7 @@ def _set_paused(deployment: Deployment, *, is_paused: bool, by: Actor) -> None:
     word = "paused" if is_paused else "resumed"
     deployment_now.is_paused = is_paused
     if is_paused:
-        Deployment.objects.filter(pk=deployment.pk).update(is_paused=True, reconcile_at=clock.now())
+        Deployment.objects.filter(pk=deployment.pk).update(is_paused=True, reconcile_at=database_clock.now())
         states.note(deployment_now, code=word, message="Deployment paused.", by=by)
     else:
         targets.want_again(deployment_now)

@@ -16,11 +16,11 @@ from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.queries import spec_of
 from moorage.deployments.reasons import Reason
 from moorage.deployments.tiers import Tier
-from moorage.fleet import engines, probe, runtime_classes, sockets
+from moorage.fleet import database_clock, engines, probe, runtime_classes, sockets
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet import queries as fleet_queries
 from moorage.fleet.runtime import Container, ContainerSpec, container_name
-from moorage.kernel import clock, fault
+from moorage.kernel import fault
 
 R = ReplicaStatus
 #: A replica is never restarted after a failure, so it has one container in its life.
@@ -132,7 +132,7 @@ def _await_token(driver: Driver, name: str, *, started: dt.datetime) -> None:
     # A small model is up before its memory is worth a question.
     next_measure = time.monotonic() + _MEASURE_SECONDS
     last = ""
-    while (clock.now() - started).total_seconds() < limit:
+    while (database_clock.now() - started).total_seconds() < limit:
         driver.keep()
         answer = probe.health(socket)
         if answer.is_ok:
@@ -164,7 +164,7 @@ def _await_token(driver: Driver, name: str, *, started: dt.datetime) -> None:
 
 
 def _took(since: dt.datetime) -> str:
-    seconds = (clock.now() - since).total_seconds()
+    seconds = (database_clock.now() - since).total_seconds()
     return f"Ready after {seconds:.1f} s."
 
 

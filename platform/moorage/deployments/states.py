@@ -7,7 +7,7 @@ from django.db import transaction
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, StatusSpan, TimelineEvent
 from moorage.deployments.reasons import Reason
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 R = ReplicaStatus
 #: Where a replica may go from each status.
@@ -45,7 +45,7 @@ def move_replica(
     A failed replica keeps the reason of its failure through stopping and gone.
     """
     assert to in REPLICA_TRANSITIONS[ReplicaStatus(replica.status)], f"{replica.status} -> {to}"
-    now = clock.now()
+    now = database_clock.now()
     text = reason.explain(detail)
     changes: dict[str, Any] = {"status": to, **fields}
     if replica.failed_at is None or to == R.FAILED:
@@ -88,7 +88,7 @@ def ask_awake(replica: Replica) -> bool:
     if replica.status == R.DRAINING:
         move_replica(replica, to=R.READY, reason=Reason.AWAKE)
         return False
-    now = clock.now()
+    now = database_clock.now()
     rows = Replica.objects.filter(pk=replica.pk, status__in=ASLEEP)
     if not rows.filter(wake_at=None).update(wake_at=now):
         return False
@@ -106,9 +106,9 @@ def set_deployment_status(
     changes: dict[str, Any] = {"status": to, "reason_code": reason.code, "reason": text}
     is_move = deployment.status != to
     if is_move:
-        changes["status_changed_at"] = clock.now()
+        changes["status_changed_at"] = database_clock.now()
     if to == DeploymentStatus.DELETED:
-        changes["deleted_at"] = clock.now()
+        changes["deleted_at"] = database_clock.now()
     with transaction.atomic():
         # What was seen of one target says nothing about a newer one.
         rows = Deployment.objects.filter(pk=deployment.pk, epoch=epoch, target_id=deployment.target_id)
@@ -126,7 +126,7 @@ def set_deployment_status(
 
 def begin_provisioning(deployment: Deployment, *, code: str, message: str, by: Actor) -> None:
     """An owner wants something else running from now on. Call it in the transaction of the deed."""
-    now = clock.now()
+    now = database_clock.now()
     deployment.status = DeploymentStatus.PROVISIONING
     deployment.reason_code, deployment.reason = Reason.NEW.code, Reason.NEW.explain()
     deployment.status_changed_at = deployment.reconcile_at = now

@@ -3,7 +3,7 @@
 from moorage.accounts.actor import Actor
 from moorage.deployments import scale_history, states, updates
 from moorage.deployments.models import Deployment, Revision, Scale
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 
 def aim(
@@ -30,7 +30,7 @@ def want_again(deployment: Deployment) -> None:
     As many as there were before, within the new bounds: an update under load must not begin with one.
     """
     assert deployment.target is not None
-    now = clock.now()
+    now = database_clock.now()
     spec_models = {model["key"]: model for model in deployment.target.spec["models"]}
     before = dict(Scale.objects.filter(deployment=deployment).values_list("model_key", "wanted"))
     for key, model in spec_models.items():

@@ -17,9 +17,8 @@ from moorage.deployments import (
     vital_signs,
 )
 from moorage.deployments.models import Replica, ReplicaStatus
+from moorage.fleet import database_clock, runtimes
 from moorage.fleet import errors as fleet_errors
-from moorage.fleet import runtimes
-from moorage.kernel import clock
 
 
 @shared_task
@@ -27,7 +26,7 @@ def reconcile_deployment(deployment_id: str) -> None:
     """One look at one deployment; what has to be driven is."""
     for replica_id in reconcile.reconcile(deployment_id, runtime=runtimes.configured()):
         drive_replica.delay(replica_id)
-    fresh = clock.now() - planner.HEARD
+    fresh = database_clock.now() - planner.HEARD
     draining = Replica.objects.filter(deployment_id=deployment_id, status=ReplicaStatus.DRAINING)
     if draining.filter(status_changed_at__gt=fresh).exists():
         # Whoever waits for its room should not wait for the sweep. Only a fresh drain asks: looks do not multiply.
@@ -49,7 +48,9 @@ def sweep() -> None:
     for deployment_id in reconcile.due():
         reconcile_deployment.delay(deployment_id)
     for replica_id in reconcile.undriven():
-        if Replica.objects.filter(pk=replica_id, status_changed_at__lt=clock.now() - dt.timedelta(seconds=5)).exists():
+        if Replica.objects.filter(
+            pk=replica_id, status_changed_at__lt=database_clock.now() - dt.timedelta(seconds=5)
+        ).exists():
             drive_replica.delay(replica_id)
 
 
@@ -65,13 +66,13 @@ def reap_orphans() -> None:
 @shared_task
 def meter_replicas() -> None:
     """Writes down the replica seconds since the last time."""
-    replica_time.record_all(now=clock.now())
+    replica_time.record_all(now=database_clock.now())
 
 
 @shared_task
 def forget_history() -> None:
     """Removes old decisions of the autoscaler, and statuses that are metered."""
-    now = clock.now()
+    now = database_clock.now()
     scale_history.forget(now=now)
     replica_time.forget(now=now)
 

@@ -24,7 +24,7 @@ from moorage.deployments.models import (
 from moorage.deployments.observed import Seen
 from moorage.deployments.planner import FAILURES_BEFORE_FAILED, DesiredModel
 from moorage.deployments.routes import route_id
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 R: Final = ReplicaStatus
 #: A canary that finds no room beside what serves is given up after this.
@@ -65,7 +65,7 @@ def promote(update: Update, *, why: str, by: Actor) -> bool:
     message = f"Revision {update.revision.number} is promoted. {why}"
     states.note(update.deployment, code="canary_promoted", message=message, by=by)
     _audit(update, "deployment.canary_promoted", by)
-    Deployment.objects.filter(pk=update.deployment_id).update(reconcile_at=clock.now())
+    Deployment.objects.filter(pk=update.deployment_id).update(reconcile_at=database_clock.now())
     return True
 
 

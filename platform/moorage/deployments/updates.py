@@ -17,7 +17,7 @@ from moorage.deployments.models import Deployment, ReplicaStatus, Revision, Upda
 from moorage.deployments.pins import Pin
 from moorage.deployments.planner import Beside, DesiredModel, ObservedReplica
 from moorage.deployments.queries import pins_of, spec_of
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 R: Final = ReplicaStatus
 
@@ -81,7 +81,7 @@ def begin(deployment: Deployment, revision: Revision, *, is_tried: bool, is_fina
 
 def close(update: Update, *, state: UpdateState, why: str) -> bool:
     """Ends it, if it is still open."""
-    return _write(update, state=state, why=why, ended_at=clock.now())
+    return _write(update, state=state, why=why, ended_at=database_clock.now())
 
 
 def promote(update: Update, *, why: str) -> bool:

@@ -21,10 +21,9 @@ from moorage.deployments.last_words import note_peak
 from moorage.deployments.models import Replica, ReplicaStatus, RouteActivity, Vitality
 from moorage.deployments.pins import Pin
 from moorage.deployments.vitality import POLICY, Policy, Record, Signs, Work
-from moorage.fleet import engine_counters, probe
+from moorage.fleet import database_clock, engine_counters, probe
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet.runtime import ContainerRuntime
-from moorage.kernel import clock
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def check(*, runtime: ContainerRuntime, policy: Policy = POLICY) -> tuple[str, .
 
 
 def _due(policy: Policy) -> list[_Suspect]:
-    now = clock.now()
+    now = database_clock.now()
     replicas = Replica.objects.filter(status=ReplicaStatus.READY).exclude(socket="").select_related("revision")
     rows = {row.replica_id: row for row in Vitality.objects.filter(replica__status=ReplicaStatus.READY)}
     signs = _signs(now)
@@ -117,7 +116,7 @@ def _asked(suspect: _Suspect, runtime: ContainerRuntime, policy: Policy) -> str:
     pin = Pin.from_json(replica.revision.pins[replica.model_key])
     socket = Path(replica.socket)
     told = probe.first_token(socket, pin.served_name, pin.kind, timeout_seconds=policy.answer_within.total_seconds())
-    now = clock.now()
+    now = database_clock.now()
     note_peak(replica, runtime)
     counted = engine_counters.read(socket)
     work = Work(

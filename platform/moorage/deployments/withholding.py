@@ -15,7 +15,7 @@ from moorage.accounts.models import Organization, Withheld
 from moorage.deployments import states
 from moorage.deployments.models import Deployment, DeploymentStatus
 from moorage.deployments.reasons import Reason
-from moorage.kernel import clock
+from moorage.fleet import database_clock
 
 _REASONS: Final = {Withheld.BALANCE: Reason.WITHHELD_BALANCE, Withheld.STANDING: Reason.WITHHELD_STANDING}
 
@@ -44,6 +44,6 @@ def _set(organization: Organization, why: Withheld | None, by: Actor, message: s
         status__in=[DeploymentStatus.DELETING, DeploymentStatus.DELETED]
     )
     for deployment in present.order_by("pk"):
-        Deployment.objects.filter(pk=deployment.pk).update(reconcile_at=clock.now())
+        Deployment.objects.filter(pk=deployment.pk).update(reconcile_at=database_clock.now())
         states.note(deployment, code="withheld" if why else "released", message=message, by=by)
     return True

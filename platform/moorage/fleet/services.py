@@ -13,14 +13,13 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, Q, Sum
 
-from moorage.fleet import declared_pool, machine, preemption, snapshot
+from moorage.fleet import database_clock, declared_pool, machine, preemption, snapshot
 from moorage.fleet.board import Board
 from moorage.fleet.decision import Asker, decide
 from moorage.fleet.errors import NoCapacity, RoomIsIdle
 from moorage.fleet.models import Device, DeviceShare, Node, NodeWeights, Reservation, Waiting
 from moorage.fleet.placement import Demand, IdleReplica, Placement, Refusal
 from moorage.fleet.snapshot import SILENT_AFTER
-from moorage.kernel import clock
 
 __all__ = ["SILENT_AFTER", "note_weights", "register_node", "release", "report", "reserve", "would_fit"]
 
@@ -66,7 +65,7 @@ def register_node() -> Node:
             node.cpu_millis = found.cpu_millis
             node.runtime = settings.MOORAGE_RUNTIME
             node.facts = dict(found.facts)
-            node.seen_at = clock.now()
+            node.seen_at = database_clock.now()
             node.save(update_fields=["memory_bytes", "cpu_millis", "runtime", "facts", "seen_at"])
         declared_pool.write_devices(node, found.devices)
     return node
@@ -118,7 +117,7 @@ def reserve(
 
 
 def _decide(replica_id: str, demand: Demand, idle: Mapping[str, bool]) -> Placement | Refusal:
-    now = clock.now()
+    now = database_clock.now()
     return decide(
         Asker(replica_id=replica_id, demand=demand, waited=snapshot.waited(replica_id, now=now)),
         snapshot.waiting(now=now, besides=replica_id),
@@ -131,7 +130,7 @@ def _decide(replica_id: str, demand: Demand, idle: Mapping[str, bool]) -> Placem
 def _write(replica_id: str, demand: Demand, placement: Placement) -> Reservation:
     node = Node.objects.select_for_update().get(pk=placement.node_id)
     devices = list(Device.objects.select_for_update().filter(pk__in=placement.device_ids).order_by("pk"))
-    (state,) = snapshot.nodes(now=clock.now(), only=[node.pk])
+    (state,) = snapshot.nodes(now=database_clock.now(), only=[node.pk])
     holds = placement.share_bytes
     is_as_decided = (
         state.is_open
@@ -183,7 +182,7 @@ def _wait(replica_id: str, demand: Demand, decision: Placement | Refusal) -> Non
     if isinstance(decision, Refusal) and decision.reason_code not in _PASSING:
         Waiting.objects.filter(pk=replica_id).delete()
         return
-    now = clock.now()
+    now = database_clock.now()
     fields = {"organization_id": demand.organization_id, "demand": demand.to_json(), "asked_at": now}
     still = Waiting.objects.filter(pk=replica_id, asked_at__gt=now - snapshot.ASKS_AGAIN)
     if not still.update(**fields):
@@ -221,7 +220,7 @@ def would_fit(*, organization_id: str, demand: Demand, without: Iterable[str]) -
     for replica in snapshot.idle(dict.fromkeys(without, True)):
         gone.setdefault(replica.node_id, []).append(replica)
     demand = dataclasses.replace(demand, organization_id=organization_id)
-    nodes = snapshot.nodes(now=clock.now(), only=list(gone))
+    nodes = snapshot.nodes(now=database_clock.now(), only=list(gone))
     return any(Board([preemption.without(node, gone[node.node_id])]).place(demand) is not None for node in nodes)
 
 
@@ -229,7 +228,7 @@ def note_weights(*, replica_id: str, digest: str) -> None:
     """Remember that the node of this replica has these weights now. Nothing, if the replica holds no room."""
     node_id = Reservation.objects.filter(pk=replica_id).values_list("node_id", flat=True).first()
     if node_id is not None:
-        NodeWeights.objects.update_or_create(node_id=node_id, digest=digest, defaults={"seen_at": clock.now()})
+        NodeWeights.objects.update_or_create(node_id=node_id, digest=digest, defaults={"seen_at": database_clock.now()})
 
 
 def _report_if_due() -> None:
@@ -237,5 +236,8 @@ def _report_if_due() -> None:
     stale = Q(name=machine.name(), is_emulated=False)
     if settings.MOORAGE_POOL is not None:
         stale |= Q(is_emulated=True)
-    if not Node.objects.exists() or Node.objects.filter(stale, seen_at__lt=clock.now() - _REPORT_EVERY).exists():
+    if (
+        not Node.objects.exists()
+        or Node.objects.filter(stale, seen_at__lt=database_clock.now() - _REPORT_EVERY).exists()
+    ):
         report()
