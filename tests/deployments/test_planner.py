@@ -164,6 +164,26 @@ def test_a_failing_model_is_tried_again_later_and_later(count: int, seconds: int
     assert steps(1, failures=waited) == (Create("llm", "new"),)
 
 
+def test_one_that_dies_while_it_serves_is_replaced_at_once() -> None:
+    dead = replica("a", R.READY, container="exited")
+
+    assert Create("llm", "new") in steps(1, dead)
+
+
+def test_one_that_dies_soon_after_another_waits_its_turn() -> None:
+    dead = replica("b", R.READY, container="exited", since=NOW - dt.timedelta(seconds=1))
+    known = Failures(count=1, last_at=NOW - dt.timedelta(seconds=10))
+
+    assert Create("llm", "new") not in steps(1, dead, failures=known)
+
+
+def test_one_that_has_served_for_a_while_is_replaced_at_once_whatever_was_before() -> None:
+    dead = replica("c", R.READY, container="exited", since=NOW - dt.timedelta(hours=1))
+    known = Failures(count=3, last_at=LONG_AGO)
+
+    assert Create("llm", "new") in steps(1, dead, failures=known)
+
+
 def test_a_permanent_failure_is_not_tried_again() -> None:
     assert steps(1, failures=Failures(count=1, last_at=LONG_AGO, is_permanent=True)) == ()
 

@@ -19,6 +19,7 @@ from moorage.deployments import leases, life, routes, settling, states, updates
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, Wake
 from moorage.deployments.observed import off_reason
 from moorage.deployments.reasons import Reason
+from moorage.fleet import database_clock
 from moorage.fleet.runtime import ContainerRuntime
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ def _create(deployment: Deployment, key: str) -> str | None:
             model_key=key,
             reason_code=Reason.NEW.code,
             reason=Reason.NEW.explain(),
+            created_at=database_clock.now(),
         )
         return replica.pk
     finally:

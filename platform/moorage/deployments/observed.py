@@ -143,7 +143,7 @@ def _trouble(deployment: Deployment, model_key: str, update: Update | None) -> s
             continue
         last = last or replica
         is_permanent = is_permanent or replica.is_permanent_failure
-        if replica.ready_at is not None and replica.failed_at - replica.ready_at > dt.timedelta(minutes=1):
+        if replica.ready_at is not None and replica.failed_at - replica.ready_at > planner.SERVED_A_WHILE:
             # It served for a while: a new run of failures, of one.
             count += 1
             break

@@ -23,6 +23,8 @@ PATIENT_DRAIN: Final = dt.timedelta(hours=1, minutes=1)
 HEARD: Final = dt.timedelta(seconds=1)
 #: Waits between tries of a model that keeps failing: 1, 2, 4 … 300 s.
 LONGEST_WAIT: Final = dt.timedelta(seconds=300)
+#: One that has been ready for longer begins a new run of failures.
+SERVED_A_WHILE: Final = dt.timedelta(minutes=1)
 #: From this many failures in a row on, the deployment is called failed.
 FAILURES_BEFORE_FAILED: Final = 3
 
@@ -172,7 +174,7 @@ def plan(
             gone = sum(one.model_key == model.key and one.revision_id not in own for one in replicas) - sum(
                 one.model_key == model.key and one.revision_id not in own for one in staying
             )
-            problems = failures.get(model.key, Failures())
+            problems = _with_new(failures.get(model.key, Failures()), model, replicas, actions, now)
             actions += _model_steps(model, staying, problems, bed, leaving=gone, now=now)
         actions += _retire([replica for replica in staying if replica.model_key not in wanted], Reason.NEW_REVISION)
     # A replica that is being given up is not driven any further first.
@@ -197,6 +199,27 @@ def retry_at(failures: Failures) -> dt.datetime | None:
         return None
     seconds = min(2 ** (failures.count - 1), int(LONGEST_WAIT.total_seconds()))
     return failures.last_at + dt.timedelta(seconds=seconds)
+
+
+def _with_new(
+    known: Failures,
+    model: DesiredModel,
+    replicas: Sequence[ObservedReplica],
+    actions: Sequence[Action],
+    now: dt.datetime,
+) -> Failures:
+    """The failures of a model with one that is found just now.
+
+    The first that dies while it serves is replaced at once; one that dies soon, after others have, waits its turn.
+    """
+    found = {action.replica_id for action in actions if isinstance(action, Fail)}
+    mine = [one for one in replicas if one.id in found and one.model_key == model.key]
+    short = [
+        one for one in mine if one.revision_id == model.revision_id and now - one.status_changed_at <= SERVED_A_WHILE
+    ]
+    if not short or not known.count:
+        return known
+    return Failures(count=known.count + 1, last_at=now, is_permanent=known.is_permanent)
 
 
 def _sleeps(replica: ObservedReplica, targets: Collection[str]) -> bool:

@@ -111,6 +111,7 @@ def _perform(
                     model_key=key,
                     reason_code=Reason.NEW.code,
                     reason=Reason.NEW.explain(),
+                    created_at=database_clock.now(),
                 )
                 to_drive.append(replica.pk)
             case planner.Drive(replica_id=replica_id):

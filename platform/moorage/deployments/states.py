@@ -76,6 +76,7 @@ def move_replica(
                 code=f"replica_{to}" if to != replica.status else reason.code,
                 message=text,
                 by=by.label,
+                at=now,
             )
     for name, value in changes.items():
         setattr(replica, name, value)
@@ -118,7 +119,9 @@ def set_deployment_status(
         if not rows.update(**changes):
             return False
         if is_move:
-            TimelineEvent.objects.create(deployment=deployment, code=f"deployment_{to}", message=text, by=MOORAGE.label)
+            TimelineEvent.objects.create(
+                deployment=deployment, code=f"deployment_{to}", message=text, by=MOORAGE.label, at=database_clock.now()
+            )
     for name, value in changes.items():
         setattr(deployment, name, value)
     return True
@@ -138,4 +141,6 @@ def begin_provisioning(deployment: Deployment, *, code: str, message: str, by: A
 
 def note(deployment: Deployment, *, code: str, message: str, by: Actor) -> None:
     """Something that happened without a change of status. Call it in the transaction of the deed."""
-    TimelineEvent.objects.create(deployment=deployment, code=code, message=message, by=by.label)
+    TimelineEvent.objects.create(
+        deployment=deployment, code=code, message=message, by=by.label, at=database_clock.now()
+    )
