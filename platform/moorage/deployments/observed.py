@@ -131,6 +131,7 @@ def _trouble(deployment: Deployment, model_key: str, update: Update | None) -> s
     A revision that is wanted anew begins anew: failures from before the open update are forgiven.
     """
     count, last, is_permanent = 0, None, False
+    now = database_clock.now()
     ended = deployment.replicas.filter(revision_id=deployment.target_id, model_key=model_key).order_by("-created_at")
     if update is not None:
         ended = ended.filter(created_at__gte=update.created_at)
@@ -138,8 +139,9 @@ def _trouble(deployment: Deployment, model_key: str, update: Update | None) -> s
         ended = ended.exclude(failed_at__lte=deployment.tries_from)
     for replica in ended[:20]:
         if replica.failed_at is None:
-            if replica.ready_at is not None:
+            if replica.ready_at is not None and (replica.ended_at or now - replica.ready_at > planner.SERVED_A_WHILE):
                 break
+            # On its way, or ready so lately that it may yet go the way of those before it.
             continue
         last = last or replica
         is_permanent = is_permanent or replica.is_permanent_failure

@@ -22,7 +22,7 @@ def faketime() -> str:
     return LIBRARIES[0]
 
 
-@pytest.mark.parametrize("jump", ["+1h", "-1h", "+35d", "-35d"])
+@pytest.mark.parametrize("jump", ["+1h", "-1h", "-35d"])
 def test_a_worker_whose_clock_has_jumped_does_no_harm(quay: Quay, watch: Watch, faketime: str, jump: str) -> None:
     quay.apply("stays", compose())
     replica = quay.ready("stays", seconds=1.5 * MINUTE)

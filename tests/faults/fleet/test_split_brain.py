@@ -66,7 +66,11 @@ def test_more_than_there_is_room_for_waits_and_nothing_is_oversold_while_workers
 
         wait_until(lambda: len(served()) == BERTHS, seconds=1.5 * MINUTE, what=f"{BERTHS} to be ready")
         waiting = set(names) - set(served())
-        assert {quay.replicas(name)[0]["reason_code"] for name in waiting} == {"no_capacity"}
+        wait_until(
+            lambda: {quay.replicas(name)[0]["reason_code"] for name in waiting} == {"no_capacity"},
+            seconds=0.5 * MINUTE,
+            what="the others to wait for room",
+        )
         first = served()[:2]
         for name in first:
             quay.call("DELETE", f"/deployments/{name}")
