@@ -302,6 +302,17 @@ def test_invariant_15_no_invoice_is_finalized_with_unsent_usage(committed_cast: 
     assert sum(_journal_sums(started).values()) == _floor(organization)
 
 
+def test_a_month_that_the_provider_takes_no_more_holds_no_invoice_back(harbour: Organization) -> None:
+    provider, now = Meter(), clock.now()
+    month = _month_of(now)
+
+    def why(at: dt.datetime) -> str:
+        return meter_export.why_unsent(organization_id=harbour.pk, period_start=month, provider=provider, now=at)
+
+    assert "not pushed yet" in why(now)
+    assert why(month + dt.timedelta(days=67)) == ""
+
+
 def test_two_senders_do_not_send_one_push_twice(harbour: Organization, started: TwinProcess) -> None:
     import threading
 

@@ -30,14 +30,17 @@ DUE_DAYS: Final = invoices.DUE.days
 Providers = Mapping[str, PaymentProvider]
 
 
-def issue(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None:  # noqa: ARG001
+def issue(message: OutboxMessage, providers: Providers, now: dt.datetime) -> None:
     """Asks the customer to pay a finalized invoice, once the usage it is for is all with the provider's meter too."""
     invoice = _invoice(message.subject_id)
     if invoice.status != InvoiceStatus.FINALIZED:
         return  # it was voided before anybody outside heard of it
     provider = provider_named(invoice.provider, providers)
     waiting = meter_export.why_unsent(
-        organization_id=invoice.organization_id, period_start=invoice.statement.period_start, provider=provider
+        organization_id=invoice.organization_id,
+        period_start=invoice.statement.period_start,
+        provider=provider,
+        now=now,
     )
     if waiting:
         raise ProviderUnavailable(waiting)

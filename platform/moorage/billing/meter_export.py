@@ -69,9 +69,13 @@ def export_due(*, provider: PaymentProvider, now: dt.datetime, every: dt.timedel
     return sum(_send(push_id, provider, now) for push_id in ids)
 
 
-def why_unsent(*, organization_id: str, period_start: dt.datetime, provider: PaymentProvider) -> str:
+def why_unsent(*, organization_id: str, period_start: dt.datetime, provider: PaymentProvider, now: dt.datetime) -> str:
     """Why the usage of a month is not all with the provider's meter, as a sentence; empty when it is, or when nothing
-    is exported. An invoice is not finalized there before."""
+    is exported. An invoice is not finalized there before.
+
+    Of a month whose usage the provider takes no more, only pushes that were begun are waited for: what it misses is
+    shown by reconciliation, and the customer's bill does not depend on it.
+    """
     if Capability.METER not in provider.capabilities:
         return ""
     pushes = UsagePush.objects.filter(organization_id=organization_id, period_start=period_start)
@@ -79,6 +83,8 @@ def why_unsent(*, organization_id: str, period_start: dt.datetime, provider: Pay
     first = open_ones.order_by("seq").first()
     if first is not None:
         return f"Usage of the month is not with the provider's meter yet: {first.identifier} is {first.status}."
+    if period_start < now - _GROWS_FOR:
+        return ""
     missing = _floor(organization_id, period_start) - _pushed(organization_id, period_start)
     return f"Usage of the month for {missing} micro-dollars is not pushed yet." if missing else ""
 
