@@ -21,11 +21,17 @@ from django.db import connection, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.test.utils import setup_databases, teardown_databases
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from psycopg import sql
 
 from moorage.billing import roles
 from tests import cast as everybody
 from tests.embedded import HOME
+
+#: A property holds or it does not; how long a busy machine takes over it says nothing.
+hypothesis_settings.register_profile("moorage", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("moorage")
 
 END_OTHERS = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
