@@ -154,7 +154,7 @@ def _bring(one: arrivals.Wished, runtime: ContainerRuntime, marks: Mapping[str, 
 
 def _ready() -> None:
     """A hand opens its connection before it is needed, and does not wait for the disk: what a crash of the database
-    forgets, the next look finds."""
+    forgets, the next look finds, and a stop goes by the container's one name."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SET synchronous_commit TO off")
