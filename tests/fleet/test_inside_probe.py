@@ -183,6 +183,8 @@ def test_the_probe_sees_the_doors_that_a_usual_container_leaves_open(docker_host
         pids_limit=16,
     )
     client = docker.DockerClient(base_url=docker_host, timeout=60)
+    # A network of its own: not every Engine has the usual bridge.
+    network = client.networks.create(f"moorage-test-{spec.replica_id}", driver="bridge", internal=True)
     try:
         said = client.containers.run(
             llamacpp_image,
@@ -190,13 +192,14 @@ def test_the_probe_sees_the_doors_that_a_usual_container_leaves_open(docker_host
             volumes={"/tmp": {"bind": "/host", "mode": "rw"}},
             cap_add=["SYS_ADMIN", "NET_RAW"],
             environment={"LD_PRELOAD": ""},
-            network_mode="bridge",
+            network=network.name,
             tmpfs={"/run/moorage": "rw,exec", "/home/runner": "rw,exec", "/model": "rw"},
             security_opt=["seccomp=unconfined"],
             user="0",
             remove=True,
         )
     finally:
+        network.remove()
         client.close()
 
     report: Report = inside_probe.read(said.decode().splitlines())

@@ -77,6 +77,21 @@ def test_impatience_ends_in_503_with_the_reason_and_one_event(
     assert wakes(control)
 
 
+def test_who_does_not_wait_is_sent_away_however_fast_the_model_wakes(
+    asleep: GatewayProcess, control: ControlPlane, engine: FakeEngine, alices_key: str
+) -> None:
+    request = raw_request(alices_key, headers="X-Moorage-Wait: 0\r\nConnection: close\r\n")
+
+    with concurrent.futures.ThreadPoolExecutor(1) as caller:
+        asked = caller.submit(asleep.exchange, request)
+        wait_until(lambda: wakes(control), seconds=5)
+        control.put_route(status="ready", replicas=(replica(engine),))
+        answer = asked.result(timeout=10)
+
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert engine.seen == []
+
+
 @pytest.mark.parametrize("patience", ["601", "-1", "1.5", "soon", ""])
 def test_patience_has_bounds(asleep: GatewayProcess, alices_key: str, patience: str) -> None:
     answer = asleep.exchange(raw_request(alices_key, headers=f"X-Moorage-Wait: {patience}\r\nConnection: close\r\n"))

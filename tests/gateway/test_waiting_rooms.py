@@ -75,6 +75,19 @@ def test_those_who_woke_it_go_in_fair_order_as_far_as_there_are_places() -> None
     assert pier.holding.waiting(pier.route.id) == 4
 
 
+def test_who_loses_patience_goes_at_once_and_leaves_the_wake_to_the_others() -> None:
+    pier = Pier()
+    hasty, patient = pier.add("hasty", patience=0.0), pier.add("patient")
+
+    pier.holding.lose_patience(hasty, pier.route.id)
+    pier.becomes(route_of(slots=3))
+
+    assert isinstance(hasty.error, NotServing)
+    assert patient.error is None
+    assert pier.wakes
+    assert pier.released == ["patient"]
+
+
 def test_a_place_that_comes_free_goes_to_who_waits() -> None:
     harbour = Harbour(slots=1)
     calls = [Call(key="a", came_at=0.0), Call(key="a", came_at=0.1), Call(key="b", came_at=0.2)]

@@ -156,6 +156,9 @@ class Exchange:
         self._parts.metrics.held += 1
         if self._call.activity.waits(self.request_id):
             self._parts.activity.is_urgent = True
+        if not self._wait_seconds:
+            # The clock is looked at a few times a second; a replica that wakes faster would answer who does not wait.
+            self._parts.holding.lose_patience(self, self._route.id)
 
     def still_waiting(self, now: float) -> None:
         """Holding says that time passes: a stream gets its head and a comment, so that nobody's proxy hangs up."""

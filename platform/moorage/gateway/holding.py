@@ -107,6 +107,13 @@ class Holding:
         if room is not None and room.queue.remove(waiter):
             self._close_if_empty(room)
 
+    def lose_patience(self, waiter: Waiter, route_id: str) -> None:
+        """Its time is over: it is sent away, and the wake that it asked for stays asked for."""
+        room = self._rooms.get(route_id)
+        if room is not None and room.queue.remove(waiter):
+            waiter.gave_up(self._too_late(room))
+            self._close_if_empty(room)
+
     def freed(self, route_id: str) -> None:
         """A replica of the route has a place again. Called at the end of every request: nearly always for nothing."""
         room = self._rooms.get(route_id)
