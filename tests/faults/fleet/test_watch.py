@@ -67,3 +67,11 @@ def test_nobody_is_given_up_while_the_engine_is_away() -> None:
     assert violations_while_away(before, before) == []
     assert len(violations_while_away(before, rows("b", a="failed", b="stopping"))) == 2
     assert len(violations_while_away(before, rows("a", a="ready"))) == 2
+
+
+def test_a_stopped_replica_that_is_removed_has_no_room_to_keep() -> None:
+    moment = seen(rows(a="stopping"), ("a", "removing"))
+
+    assert violations(moment, {"a"}) == []
+    assert len(violations(moment)) == 1
+    assert len(violations(seen(rows(a="stopping"), ("a", "running")), {"a"})) == 1

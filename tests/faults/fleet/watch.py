@@ -8,7 +8,7 @@ import collections
 import dataclasses
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Final
 
 import docker.errors
@@ -47,8 +47,8 @@ class Seen:
     after: Rows
 
 
-def violations(seen: Seen) -> list[str]:
-    """What does not hold in one look. Pure."""
+def violations(seen: Seen, rested: Set[str] = frozenset()) -> list[str]:
+    """What does not hold in one look; ``rested`` are replicas that gave their room back asleep. Pure."""
     found = []
     for name, (memory, used, used_cpu, sum_memory, sum_cpu) in seen.before.nodes.items():
         if used > memory:
@@ -67,11 +67,20 @@ def violations(seen: Seen) -> list[str]:
     for replica, state in seen.containers:
         if replica in seen.before.held or replica in seen.after.held:
             continue
-        statuses = {rows.replicas.get(replica, ("gone", ""))[0] for rows in (seen.before, seen.after)}
-        # A stopped replica keeps its container, and what it had is given back.
-        if state in LIVE or "stopped" not in statuses:
+        # A stopped replica keeps its container, also while it is being removed, and what it had is given back.
+        if state in LIVE or (replica not in rested and replica not in stopped(seen)):
             found.append(f"the room of {replica} was released while its container is {state}")
     return found
+
+
+def stopped(seen: Seen) -> set[str]:
+    """Replicas that are stopped in one of the two looks at the database. Pure."""
+    return {
+        replica
+        for rows in (seen.before, seen.after)
+        for replica, (status, _) in rows.replicas.items()
+        if status == "stopped"
+    }
 
 
 def violations_while_away(first: Rows, last: Rows) -> list[str]:
@@ -103,6 +112,7 @@ class Watch:
         self._last: object = None
         self._away: tuple[float, Rows] | None = None
         self._is_away = False
+        self._rested: set[str] = set()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
@@ -150,7 +160,9 @@ class Watch:
         seen = Seen(at=time.monotonic(), before=before, containers=containers, after=after)
         self.looks += 1
         self.looks_at_engine += containers is not None
-        found = violations(seen)
+        # Who holds room and is not stopped any more has woken.
+        self._rested = (self._rested - after.held) | stopped(seen)
+        found = violations(seen, self._rested)
         if self._is_away or containers is None:
             if self._away is None:
                 self._away = (seen.at + _SETTLE_SECONDS, after)
