@@ -2,13 +2,11 @@
 
 A container is a directory ``MOORAGE_HOME/run/processes/<name>``: ``spec.json`` (what was asked for), ``state.json`` and
 ``log`` (written by :mod:`moorage.fleet.process_shim`). The directory is the truth; a worker that starts anew finds
-every runner again. A process is known by its id *and* its start time, because ids return. Memory and CPU limits are
-not enforced.
+every runner again (:mod:`moorage.fleet.process_record`). Memory and CPU limits are not enforced.
 """
 
 import contextlib
 import datetime as dt
-import json
 import os
 import shutil
 import signal
@@ -20,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, Literal, cast
 
-from moorage.fleet import isolation, name_lock, process_shim, process_usage, runner_output, sockets
+from moorage.fleet import isolation, name_lock, process_record, process_shim, process_usage, runner_output, sockets
 from moorage.fleet.engines import Engine, RunnerPaths
 from moorage.fleet.errors import (
     ContainerConflict,
@@ -28,7 +26,6 @@ from moorage.fleet.errors import (
     ImageMissing,
     RuntimeClassMissing,
     RuntimeFailed,
-    RuntimeUnreachable,
     StartFailed,
 )
 from moorage.fleet.runner_output import Leftover, LogLine, Usage
@@ -36,7 +33,6 @@ from moorage.fleet.runtime import Container, ContainerSpec, Status, labels_of
 from moorage.fleet.weights import model_path
 
 _SHIM_SECONDS: Final = 20
-_LOOK_SECONDS: Final = 0.02
 _FOLLOW_SECONDS: Final = 0.1
 
 
@@ -71,14 +67,14 @@ class ProcessRuntime:
         return RunnerPaths(
             model=model_path(model_dir, engine=engine, seen_as=str(model_dir)),
             socket=str(sockets.path(socket_dir)),
-            home=str(_home(socket_dir)),
+            home=str(process_record.home(socket_dir)),
             program=program,
         )
 
     def ensure(self, spec: ContainerSpec) -> Container:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         with self._locked(spec.name) as directory:
-            record = _read(directory / "spec.json")
+            record = process_record.read(directory / "spec.json")
             if record is not None and record["instance"] != self.instance:
                 raise ContainerConflict
             if record is not None and record["spec_hash"] != spec.spec_hash:
@@ -97,28 +93,28 @@ class ProcessRuntime:
                     "epoch": spec.epoch,
                     "argv": list(spec.argv),
                     "environment": dict(spec.environment),
-                    "home": str(_home(spec.socket_dir)),
+                    "home": str(process_record.home(spec.socket_dir)),
                     "socket_dir": str(spec.socket_dir),
                     "labels": labels_of(spec, instance=self.instance),
                 }
-                _write(directory / "spec.json", record)
+                process_record.write(directory / "spec.json", record)
             # Without a state the shim was never heard of: a worker died between the record and the start.
-            if _read(directory / "state.json") is None:
+            if process_record.read(directory / "state.json") is None:
                 sockets.prepare(spec.socket_dir, uid=None)
-                _home(spec.socket_dir).mkdir(exist_ok=True)
+                process_record.home(spec.socket_dir).mkdir(exist_ok=True)
                 self._start(directory)
-            return _container(spec.name, record, _read(directory / "state.json"))
+            return process_record.container(spec.name, record, process_record.read(directory / "state.json"))
 
     def remove(self, name: str, *, grace_seconds: float = 10) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         with self._locked(name) as directory:
-            record = _read(directory / "spec.json")
+            record = process_record.read(directory / "spec.json")
             if record is not None:
                 if record["instance"] != self.instance:
                     raise ContainerConflict
-                state = _read(directory / "state.json")
+                state = process_record.read(directory / "state.json")
                 if state is not None and "pid" in state:
-                    _stop(state, grace_seconds)
+                    process_record.end(state, grace_seconds)
                 sockets.discard(Path(record["socket_dir"]))
             shutil.rmtree(directory, ignore_errors=True)
             if directory.exists():
@@ -126,7 +122,7 @@ class ProcessRuntime:
 
     def list(self) -> tuple[Container, ...]:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
-        with _reaching():
+        with process_record.reaching():
             self._directory.mkdir(parents=True, exist_ok=True)
             names = sorted(entry.name for entry in os.scandir(self._directory) if entry.is_dir())
         found = (self.inspect(name) for name in names)
@@ -134,12 +130,12 @@ class ProcessRuntime:
 
     def inspect(self, name: str) -> Container | None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
-        with _reaching():
+        with process_record.reaching():
             self._directory.mkdir(parents=True, exist_ok=True)
-            record = _read(self._directory / name / "spec.json")
+            record = process_record.read(self._directory / name / "spec.json")
             if record is None or record["instance"] != self.instance:
                 return None
-            return _container(name, record, _read(self._directory / name / "state.json"))
+            return process_record.container(name, record, process_record.read(self._directory / name / "state.json"))
 
     def logs(self, name: str, *, tail: int = 200) -> str:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -164,7 +160,7 @@ class ProcessRuntime:
             container = self.inspect(name)
             return container is None or container.status == "exited"
 
-        with _reaching():
+        with process_record.reaching():
             for line in runner_output.follow_files(self._directory / name, since=since, tail=tail, is_over=is_over):
                 yield line
                 if line is None:
@@ -174,14 +170,14 @@ class ProcessRuntime:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`. Of all processes of the runner's group."""
         if self.inspect(name) is None:
             raise ContainerMissing
-        state = _read(self._directory / name / "state.json")
-        if state is None or _status(state) == "exited":
+        state = process_record.read(self._directory / name / "state.json")
+        if state is None or process_record.status(state) == "exited":
             return Usage()
         return process_usage.of_group(state["pid"])
 
     def clear_leftovers(self, *, older_than_seconds: float) -> tuple[Leftover, ...]:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`: directories without a record of what was asked for."""
-        with _reaching():
+        with process_record.reaching():
             self._directory.mkdir(parents=True, exist_ok=True)
             names = sorted(entry.name for entry in os.scandir(self._directory) if entry.name.startswith("moorage-"))
         removed = []
@@ -205,16 +201,16 @@ class ProcessRuntime:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`. What is kept is the record of how it was started."""
         with self._locked(name) as directory:
             self._present(directory)
-            state = _read(directory / "state.json")
+            state = process_record.read(directory / "state.json")
             if state is not None and "pid" in state:
-                _stop(state, grace_seconds)
+                process_record.end(state, grace_seconds)
 
     def start(self, name: str) -> Container:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         with self._locked(name) as directory:
             record = self._present(directory)
-            state = _read(directory / "state.json")
-            status = "exited" if state is None else _status(state)
+            state = process_record.read(directory / "state.json")
+            status = "exited" if state is None else process_record.status(state)
             if status == "paused":
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(cast(dict[str, Any], state)["pid"], signal.SIGCONT)
@@ -222,13 +218,13 @@ class ProcessRuntime:
                 (directory / "state.json").unlink(missing_ok=True)
                 socket_dir = Path(record["socket_dir"])
                 sockets.prepare(socket_dir, uid=None)
-                _home(socket_dir).mkdir(exist_ok=True)
+                process_record.home(socket_dir).mkdir(exist_ok=True)
                 self._start(directory)
-            return _container(name, record, _read(directory / "state.json"))
+            return process_record.container(name, record, process_record.read(directory / "state.json"))
 
     def isolation(self, name: str) -> isolation.Isolation:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
-        with _reaching():
+        with process_record.reaching():
             self._present(self._directory / name)
             return isolation.of_process()
 
@@ -237,7 +233,7 @@ class ProcessRuntime:
         self.list()
 
     def _present(self, directory: Path) -> dict[str, Any]:
-        record = _read(directory / "spec.json")
+        record = process_record.read(directory / "spec.json")
         if record is None or record["instance"] != self.instance:
             raise ContainerMissing
         return record
@@ -258,8 +254,8 @@ class ProcessRuntime:
             raise RuntimeFailed(f"The runner was not started: {error}.") from error
         if ended.returncode == 0:
             return
-        state = _read(directory / "state.json") or {}
-        record = _read(directory / "spec.json") or {}
+        state = process_record.read(directory / "state.json") or {}
+        record = process_record.read(directory / "spec.json") or {}
         sockets.discard(Path(record["socket_dir"]))
         shutil.rmtree(directory, ignore_errors=True)
         raise StartFailed(
@@ -268,109 +264,19 @@ class ProcessRuntime:
 
     def _signal(self, name: str, number: signal.Signals, *, until: Status) -> None:
         with self._locked(name) as directory:
-            state = _read(directory / "state.json")
-            if state is None or _status(state) not in {"running", "paused"}:
+            state = process_record.read(directory / "state.json")
+            if state is None or process_record.status(state) not in {"running", "paused"}:
                 raise ContainerMissing
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(state["pid"], number)
             deadline = time.monotonic() + 5
-            while _status(state) not in {until, "exited"} and time.monotonic() < deadline:
-                time.sleep(_LOOK_SECONDS)
+            while process_record.status(state) not in {until, "exited"} and time.monotonic() < deadline:
+                time.sleep(process_record.LOOK_SECONDS)
 
     @contextlib.contextmanager
     def _locked(self, name: str) -> Iterator[Path]:
         """The directory of ``name``, held against every other thread and process."""
         with contextlib.ExitStack() as stack:
-            with _reaching():
+            with process_record.reaching():
                 stack.enter_context(name_lock.held(name, under=self._directory))
             yield self._directory / name
-
-
-def _container(name: str, record: dict[str, Any], state: dict[str, Any] | None) -> Container:
-    return Container(
-        name=name,
-        replica_id=record["replica_id"],
-        epoch=record["epoch"],
-        spec_hash=record["spec_hash"],
-        status="created" if state is None else _status(state),
-        exit_code=(state or {}).get("exit_code"),
-        started_at=_moment((state or {}).get("started_at")),
-        finished_at=_moment((state or {}).get("finished_at")),
-        labels=tuple(sorted(record["labels"].items())),
-        image=record["argv"][0],
-    )
-
-
-def _status(state: dict[str, Any]) -> Status:
-    """From the kernel's view of the runner. One whose witness is about to write its exit code still runs."""
-    letter = _letter(state["pid"], state["pid_token"])
-    if letter is not None:
-        return "paused" if letter in "tT" else "running"
-    has_witness = "exit_code" not in state and _letter(state["shim_pid"], state["shim_token"]) is not None
-    return "running" if has_witness else "exited"
-
-
-def _letter(pid: int, token: str) -> str | None:
-    """The state letter of a live process, None if it is gone, a zombie, or another one by now."""
-    if process_shim.start_token(pid) != token:
-        return None
-    try:
-        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return None
-    return None if letter in "ZX" else letter
-
-
-def _stop(state: dict[str, Any], grace_seconds: float) -> None:
-    """SIGTERM, then SIGKILL, to the runner's whole group; return when runner and witness are gone."""
-    deadline = time.monotonic() + grace_seconds
-    if _letter(state["pid"], state["pid_token"]) is not None:
-        for number in (signal.SIGTERM, signal.SIGCONT):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(state["pid"], number)
-    while _letter(state["pid"], state["pid_token"]) is not None and time.monotonic() < deadline:
-        time.sleep(_LOOK_SECONDS)
-    for pid, token in ((state["pid"], state["pid_token"]), (state["shim_pid"], state["shim_token"])):
-        is_runner = pid == state["pid"]
-        killed = time.monotonic() + 10
-        # The witness ends by itself, a moment after the runner.
-        patience = time.monotonic() + (0 if is_runner else 2)
-        while _letter(pid, token) is not None:
-            if time.monotonic() >= patience:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(pid, signal.SIGKILL)
-            if time.monotonic() > killed:
-                raise RuntimeFailed(f"Process {pid} does not end, even killed.")
-            time.sleep(_LOOK_SECONDS)
-
-
-def _home(socket_dir: Path) -> Path:
-    return socket_dir / "home"
-
-
-def _moment(seconds: float | None) -> dt.datetime | None:
-    return None if seconds is None else dt.datetime.fromtimestamp(seconds, tz=dt.UTC)
-
-
-def _read(file: Path) -> dict[str, Any] | None:
-    try:
-        document: dict[str, Any] = json.loads(file.read_text())
-    except FileNotFoundError:
-        return None
-    return document
-
-
-def _write(file: Path, document: dict[str, Any]) -> None:
-    fresh = file.with_suffix(".new")
-    fresh.touch(mode=0o600)
-    fresh.write_text(json.dumps(document))
-    fresh.replace(file)
-
-
-@contextlib.contextmanager
-def _reaching() -> Iterator[None]:
-    """Records that cannot be read are not records that are not there."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise RuntimeUnreachable(f"The records of local processes cannot be read: {error}.") from error
