@@ -8,8 +8,11 @@ from typing import TypeVar
 Answer = TypeVar("Answer")
 
 
-def wait_until(condition: Callable[[], Answer], *, seconds: float = 30, what: str = "") -> Answer:
-    """Asks ``condition`` until its answer is true, and returns it; fails the test after ``seconds``."""
+def wait_until(condition: Callable[[], Answer], *, seconds: float = 30, what: str | Callable[[], str] = "") -> Answer:
+    """Asks ``condition`` until its answer is true, and returns it; fails the test after ``seconds``.
+
+    ``what`` is waited for; a function is asked for its words when it was in vain.
+    """
     deadline = time.monotonic() + seconds
     pause = threading.Event()
     delay = 0.005
@@ -18,6 +21,7 @@ def wait_until(condition: Callable[[], Answer], *, seconds: float = 30, what: st
         if answer:
             return answer
         if time.monotonic() > deadline:
-            raise AssertionError(f"waited {seconds} s in vain for {what or condition}; the last answer was {answer!r}")
+            words = what() if callable(what) else what
+            raise AssertionError(f"waited {seconds} s in vain for {words or condition}; the last answer was {answer!r}")
         pause.wait(delay)
         delay = min(delay * 1.5, 0.25)

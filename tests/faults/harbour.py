@@ -221,8 +221,16 @@ class Harbour:
         return done.stdout
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with psycopg.connect(self.database_url) as connection:
-            return connection.execute(query).fetchall()  # type: ignore[arg-type]
+        """What PostgreSQL answers; one that was killed is waited for until it is back."""
+
+        def ask() -> list[tuple[Any, ...]] | None:
+            try:
+                with psycopg.connect(self.database_url) as connection:
+                    return connection.execute(query).fetchall()  # type: ignore[arg-type]
+            except psycopg.OperationalError:
+                return None
+
+        return wait_until(lambda: (found := ask()) is not None and [found], seconds=30, what="PostgreSQL")[0]
 
     def log(self, name: str) -> str:
         path = self.root / f"{name}.log"

@@ -55,7 +55,9 @@ class Customers:
         """Waits until everything is as it is wanted: each deployment at its revision with one ready replica."""
         self._watch.note(f"is it as wanted? {self.wanted}")
         wait_until(
-            self._is_as_wanted, seconds=seconds, what=f"{self.wanted}; there is {self._quay.replicas_everywhere()}"
+            self._is_as_wanted,
+            seconds=seconds,
+            what=lambda: f"{self.wanted}; there is {self._quay.replicas_everywhere()}",
         )
         for name, context in self.wanted.items():
             if context is not None:

@@ -227,7 +227,9 @@ class Quay(Harbour):
     def settle(self) -> None:
         """Deletes every deployment, and fails unless nothing is left of them after a minute."""
         self.delete(*(str(row[0]) for row in self.rows("SELECT name FROM deployment WHERE status <> 'deleted'")))
-        wait_until(lambda: not self.remains(), seconds=MINUTE, what=f"nothing to be left; there is {self.remains()}")
+        wait_until(
+            lambda: not self.remains(), seconds=MINUTE, what=lambda: f"nothing to be left; there is {self.remains()}"
+        )
 
     def status(self, name: str) -> str:
         """A deployment's status; empty where there is none."""

@@ -131,7 +131,9 @@ def test_whatever_is_killed_the_fleet_comes_to_what_is_wanted(quay: Quay, watch:
                     quay.take_up_charges()
                     began = time.monotonic()
                     customers.are_served()
-                    wait_until(lambda: not quay.remains(), seconds=MINUTE, what=f"no orphan; there is {quay.remains()}")
+                    wait_until(
+                        lambda: not quay.remains(), seconds=MINUTE, what=lambda: f"no orphan; there is {quay.remains()}"
+                    )
                     slowest = max(slowest, time.monotonic() - began)
                     watch.check()
                     print(f"{number + 1} faults; as wanted after {time.monotonic() - began:.0f} s", flush=True)
