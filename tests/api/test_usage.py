@@ -197,7 +197,8 @@ def test_a_price_is_set_from_a_moment_on(ada: Caller) -> None:
         {"meter": "smiles"},
         {"model": ""},
         {"valid_from": "yesterday"},
-        {"currency": "EUR"},
+        {"currency": "JPY"},
+        {"currency": "EURO"},
     ],
 )
 def test_a_price_that_makes_no_sense_is_refused(ada: Caller, change: dict[str, str]) -> None:

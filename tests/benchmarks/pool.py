@@ -17,7 +17,9 @@ def main(*, is_quick: bool) -> int:
     print(decisions(rounds=3 if is_quick else 15))
     outcomes = days(seeds=range(1 if is_quick else 4), nodes=16 if is_quick else 40)
     print(table(outcomes))
-    return int(any(outcome.violations for outcome in outcomes))
+    small = days(seeds=range(3 if is_quick else 30), nodes=8)
+    print(density(small))
+    return int(any(outcome.violations for outcome in (*outcomes, *small)))
 
 
 def days(*, seeds: Sequence[int], nodes: int) -> list[pool_day.Outcome]:
@@ -42,6 +44,18 @@ def table(outcomes: Sequence[pool_day.Outcome]) -> str:
         for one in outcomes
     ]
     return "\n".join((*lines, "used: share of all GPU memory over the day; busy: while somebody waited"))
+
+
+def density(outcomes: Sequence[pool_day.Outcome]) -> str:
+    """On how many days ours used no less of the GPUs' memory while somebody waited, and by how much in the mean."""
+    pairs = list(zip(outcomes[::2], outcomes[1::2], strict=True))
+    more = [ours.used_share_while_waiting - theirs.used_share_while_waiting for ours, theirs in pairs]
+    sooner = sum(ours.mean_wait <= theirs.mean_wait for ours, theirs in pairs)
+    return (
+        f"as dense or denser than first-fit-decreasing on {sum(each >= 0 for each in more)} of {len(pairs)} small days,"
+        f" by {100 * sum(more) / len(more):+.2f} points in the mean"
+        f" ({100 * min(more):+.2f} to {100 * max(more):+.2f}); a wait no longer in the mean on {sooner}"
+    )
 
 
 def decisions(*, rounds: int) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.billing import closing, export, pricing, rater, wallets
+from moorage.billing import closing, export, minimums, pricing, rater, wallets
 from moorage.billing.models import GrantKind, Invoice, Meter, Statement
 from moorage.billing.policy import ReviewPolicy
 from moorage.billing.tiers import Tier
@@ -59,7 +59,7 @@ def promise(person: Person, pico: int) -> None:
 
 def minimum(person: Person, pico: int) -> None:
     """From October on the organization pays at least so much a month."""
-    pricing.set_minimum(organization=person.organization, pico=pico, period=OCTOBER, by=MOORAGE)
+    minimums.set_minimum(organization=person.organization, pico=pico, period=OCTOBER, by=MOORAGE)
 
 
 def graduated(model: str, rates: list[tuple[int, int]]) -> None:

@@ -1,7 +1,7 @@
 """A second biller, as plain as can be: big integers, no database, no code of ours. It must come to the same pico.
 
 It knows prices by name or prefix, negotiated prices, ends of validity, graduated tiers, prices by the request and by
-the replica second, and credit.
+the replica second, and credit. A price in another currency than the owner pays in is none.
 """
 
 import dataclasses
@@ -23,6 +23,7 @@ class ListedPrice:
     owner: str = ""
     #: (from which quantity of the month on, pico), the first from 0; none: ``pico`` for all.
     tiers: tuple[tuple[int, int], ...] = ()
+    currency: str = "USD"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,8 @@ class Used:
     ended: dt.datetime
     owner: str = ""
     seconds: int = 0
+    #: What its owner pays in.
+    currency: str = "USD"
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -114,7 +117,13 @@ def _price(listed: list[ListedPrice], meter: str, one: Used) -> ListedPrice | No
     scopes: dict[tuple[str, bool, str], ListedPrice] = {}
     for price in listed:
         fits = one.name == price.prefix if price.is_exact else one.name.startswith(price.prefix)
-        if price.meter != meter or price.begins > one.ended or not fits or price.owner not in ("", one.owner):
+        if (
+            price.currency != one.currency
+            or price.meter != meter
+            or price.begins > one.ended
+            or not fits
+            or price.owner not in ("", one.owner)
+        ):
             continue
         scope = (price.owner, price.is_exact, price.prefix)
         if scope not in scopes or price.begins > scopes[scope].begins:

@@ -258,12 +258,12 @@ def test_a_month_above_its_minimum_owes_no_more(cast: Cast) -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"total_pico": 301 * DOLLAR, "highest_before_pico": 100 * DOLLAR}, "301.00 is more than 3 times"),
+        ({"total_pico": 301 * DOLLAR, "highest_before_pico": 100 * DOLLAR}, "301.00 EUR is more than 3 times"),
         ({"total_pico": 300 * DOLLAR, "highest_before_pico": 100 * DOLLAR}, None),
         ({"total_pico": 100 * DOLLAR, "highest_before_pico": 1 * DOLLAR}, None),
         ({"total_pico": 100 * DOLLAR + 1, "highest_before_pico": 1 * DOLLAR}, "is more than 3 times"),
         ({"total_pico": 100 * DOLLAR, "highest_before_pico": None}, None),
-        ({"total_pico": 101 * DOLLAR, "highest_before_pico": None}, "101.00 is much for a first month."),
+        ({"total_pico": 101 * DOLLAR, "highest_before_pico": None}, "101.00 EUR is much for a first month."),
         ({"line_count": 1_001}, "It has 1,001 lines"),
         ({"line_count": 1_000}, None),
         ({"due_pico": -1}, "less than nothing"),
@@ -280,7 +280,7 @@ def test_a_strange_month_is_parked_with_a_reason(given: dict[str, int | None], s
         "unpriced_count": 0,
     }
 
-    reasons = parking_reasons(SanityBounds(), **{**sane, **given})  # type: ignore[arg-type]
+    reasons = parking_reasons(SanityBounds(), currency="EUR", **{**sane, **given})  # type: ignore[arg-type]
 
     assert (len(reasons) == 1 and says in reasons[0] and is_parked(reasons[0])) if says else reasons == ()
 
@@ -292,7 +292,7 @@ def test_a_parked_invoice_waits_although_no_review_was_asked_for(cast: Cast) -> 
     parked = closed(cast.alice, period=NOVEMBER)
 
     assert (parked.status, parked.number) == ("in_review", None)
-    assert parked.reason == ("Parked: 120.00 is more than 3 times the highest of the last twelve months, 1.20.")
+    assert parked.reason == ("Parked: 120.00 USD is more than 3 times the highest of the last twelve months, 1.20 USD.")
     services.approve_invoice(invoice=parked, by=Actor.person(cast.ada), reason="They launched.")
     assert parked.number == 2
 

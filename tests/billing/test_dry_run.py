@@ -37,7 +37,7 @@ def test_the_difference_is_shown_by_organization_the_greatest_first(cast: Cast) 
         ("island", 1_800_000_000_000, 2_250_000_000_000),
         ("harbour", 600_000_000_000, 750_000_000_000),
     ]
-    assert found.difference_pico == 600_000_000_000
+    assert [total.difference_pico for total in found.totals] == [600_000_000_000]
 
 
 def test_what_is_missing_to_a_minimum_is_in_both_amounts(cast: Cast) -> None:
@@ -103,7 +103,7 @@ def test_a_price_that_begins_within_the_month_counts_from_then_on(cast: Cast) ->
         period=OCTOBER, text=f"{HEAD},valid_from,valid_to\noutput_tokens,*,1,2026-10-15T12:00:00Z,2026-10-16\n"
     )
 
-    assert found.candidate_pico == 10 * 1_000_000 + 10 * 600_000
+    assert [total.candidate_pico for total in found.totals] == [10 * 1_000_000 + 10 * 600_000]
 
 
 def test_what_is_not_rated_yet_and_what_has_no_price_is_said(cast: Cast) -> None:
@@ -124,7 +124,7 @@ def test_what_is_not_rated_yet_and_what_has_no_price_is_said(cast: Cast) -> None
         (HEAD, "no rows"),
         ("meter,colour\noutput_tokens,red", "Row 2: colour is not known. Known are meter"),
         (f"{HEAD}\noutput_tokens,*,1\nsmiles,*,1", "Row 3: meter is one of input_tokens"),
-        (f"{HEAD}\noutput_tokens,*,1e3", "Row 2: Write the price in USD per 1M tokens"),
+        (f"{HEAD}\noutput_tokens,*,1e3", "Row 2: Write the price per 1M tokens"),
         (f"{HEAD}\noutput_tokens,*", "Row 2: has not as many cells as the head"),
         (f"{HEAD}\noutput_tokens,*,", "Row 2: give either a price or tiers"),
         (f"{HEAD}\noutput_tokens,*,1\noutput_tokens,*,2", "Row 3: prices the same from the same moment on as Row 2"),
@@ -194,8 +194,10 @@ def test_with_the_present_list_a_month_comes_to_what_it_was_rated_at(
 
         found = dry_run.run(period=OCTOBER, text="meter,model,price\noutput_tokens,nothing/of/this,1\n")
 
-        assert found.difference_pico == 0
+        assert sum(total.difference_pico for total in found.totals) == 0
         assert all(one.difference_pico == 0 and not one.unpriced for one in found.differences)
         month = RatedUsage.objects.filter(ended_at__gte=OCTOBER.start, ended_at__lt=OCTOBER.end)
-        assert found.rated_pico == sum(int(pico) for pico in month.values_list("amount_pico", flat=True))
+        assert sum(total.rated_pico for total in found.totals) == sum(
+            int(pico) for pico in month.values_list("amount_pico", flat=True)
+        )
         transaction.set_rollback(True)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.accounts.models import AuditEntry
+from moorage.accounts.models import AuditEntry, Organization
 from moorage.billing import ledger
 from moorage.billing.errors import NotReversible, ReasonMissing
 from moorage.billing.ledger import Account, Entry
@@ -87,6 +87,7 @@ def test_the_database_refuses_what_does_not_balance_at_commit(cast: Cast) -> Non
 
 
 def test_currencies_do_not_balance_each_other(cast: Cast) -> None:
+    Organization.objects.filter(pk=cast.charlie.organization.pk).update(currency="EUR")
     with pytest.raises(IntegrityError, match="does not balance"), transaction.atomic():
         made = LedgerTransaction.objects.create(kind="test", idempotency_key="key", effective_at=NOON)
         for person, currency, pico in ((cast.alice, "USD", 1), (cast.charlie, "EUR", -1)):

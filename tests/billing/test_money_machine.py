@@ -1,8 +1,9 @@
 """Any order of holds, captures, releases, expiries, top-ups, refunds, price changes and clock jumps keeps the money.
 
 A Hypothesis state machine drives the real services and the SQL of the gateways on PostgreSQL. The organization is
-prepaid: whatever happens, no request is ever served that its credit does not pay. Replica time, which nobody can hold,
-may be owed for a while; credit that comes later pays it, once. Longer with MOORAGE_MONEY_EXAMPLES.
+prepaid and pays in euro: whatever happens, no request is ever served that its credit does not pay. Replica time, which
+nobody can hold, may be owed for a while; credit that comes later pays it, once. Beside it another organization uses the
+same models and pays in dollars, at other prices. Longer with MOORAGE_MONEY_EXAMPLES.
 """
 
 import datetime as dt
@@ -10,13 +11,13 @@ import os
 from collections import Counter
 
 from django.db import connection, transaction
-from django.db.models import Sum
+from django.db.models import QuerySet, Sum
 from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from moorage.accounts.actor import MOORAGE
-from moorage.accounts.models import Allowance, Lease
+from moorage.accounts.models import Allowance, Lease, Organization
 from moorage.billing import ledger, pricing, rater, settlement, wallet_allowance, wallet_settings, wallets
 from moorage.billing.ledger import Account
 from moorage.billing.models import (
@@ -32,14 +33,17 @@ from moorage.billing.models import (
     Wallet,
 )
 from moorage.kernel import clock
+from moorage.metering import usage_table
 from moorage.metering.models import UsageEvent
 from tests.billing.gateway_model import Hold, Worker
-from tests.billing.measured import everything_shipped, run
+from tests.billing.measured import everything_shipped, request, run
 from tests.cast import Cast
 
 EXAMPLES = int(os.environ.get("MOORAGE_MONEY_EXAMPLES") or 15)
 #: No price is ever above: what a hold reckons with.
 DEAREST = 1000
+#: How many times as much everything costs in dollars.
+DOLLARS = 7
 #: What a second of a replica costs.
 SECOND = 900
 TICK = dt.timedelta(milliseconds=1)
@@ -62,6 +66,9 @@ class Money(RuleBasedStateMachine):
         self.outer = transaction.atomic()
         self.outer.__enter__()
         self.organization = self.cast.alice.organization
+        self.other = self.cast.charlie.organization
+        Organization.objects.filter(pk=self.organization.pk).update(currency="EUR")
+        self.organization.currency = "EUR"
         # Its months are over by the real clock, so that every jump stays in the past.
         self.now = clock.now() - dt.timedelta(days=330)
         self.began = self.peak = self.now
@@ -70,6 +77,9 @@ class Money(RuleBasedStateMachine):
         self.prices = [(self.now, self.price)]
         self.replica_cost = 0
         self.has_gone_back = False
+        #: Tokens that the other organization used, and what a token costs it.
+        self.dollar_price = self.price * DOLLARS
+        self.dollars = 0
         self.granted = self.taken_back = self.expired = self.cost = 0
         self.sources: list[tuple[GrantKind, int, str, dt.datetime | None]] = []
         self.refunds: list[tuple[int, str, int]] = []
@@ -81,7 +91,12 @@ class Money(RuleBasedStateMachine):
             (Meter.OUTPUT_TOKENS, self.price),
             (Meter.REPLICA_SECONDS, SECOND),
         ):
-            pricing.set_price(meter=meter, model="*", pico_per_unit=pico, valid_from=self.now, by=MOORAGE)
+            pricing.set_price(
+                meter=meter, model="*", pico_per_unit=pico, currency="EUR", valid_from=self.now, by=MOORAGE
+            )
+            pricing.set_price(
+                meter=meter, model="*", pico_per_unit=pico * DOLLARS, currency="USD", valid_from=self.now, by=MOORAGE
+            )
         wallet_settings.set_mode(
             organization=self.organization, mode=BillingMode.PREPAID, reason="They pay first.", by=MOORAGE
         )
@@ -245,9 +260,19 @@ class Money(RuleBasedStateMachine):
     @rule(price=st.integers(min_value=0, max_value=DEAREST))
     def change_the_price(self, price: int) -> None:
         since = self._tick()
-        pricing.set_price(meter=Meter.OUTPUT_TOKENS, model="*", pico_per_unit=price, valid_from=since, by=MOORAGE)
+        pricing.set_price(
+            meter=Meter.OUTPUT_TOKENS, model="*", pico_per_unit=price, currency="EUR", valid_from=since, by=MOORAGE
+        )
         self.prices.append((since, price))
         self._tick()
+
+    # -- whoever pays in another currency
+
+    @rule(tokens=_tokens)
+    def the_other_uses(self, tokens: int) -> None:
+        event = request(self.other.id, tokens=(0, 0, tokens), ended_at=self._tick())
+        usage_table.put([event])
+        self.dollars += tokens * self.dollar_price
 
     # -- what runs by itself
 
@@ -270,6 +295,9 @@ class Money(RuleBasedStateMachine):
         if self._owed():
             wallet = Wallet.objects.select_for_update().get(pk=self.organization.pk)
             assert wallet_allowance.unheld(wallet) == 0
+
+    def _rated(self, organization: Organization) -> QuerySet[RatedUsage]:
+        return RatedUsage.objects.for_organization(organization)
 
     def _owed(self) -> int:
         return ledger.balance(organization=self.organization, kind=Account.RECEIVABLE)
@@ -310,11 +338,18 @@ class Money(RuleBasedStateMachine):
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
             cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        assert list(ledger.prove().differences()) == []
+        proof = ledger.prove()
+        assert list(proof.differences()) == []
+        assert all(pico == 0 for pico in proof.sums.values())
+
+    @invariant()
+    def each_pays_in_its_own_currency(self) -> None:
+        paid_in = set(RatedUsage.objects.values_list("organization_id", "currency", "price__currency"))
+        assert paid_in <= {(self.organization.id, "EUR", "EUR"), (self.other.id, "USD", "USD")}
 
     @invariant()
     def credit_is_what_came_less_what_went(self) -> None:
-        charged = int(RatedUsage.objects.aggregate(sum=Sum("amount_pico"))["sum"] or 0)
+        charged = int(self._rated(self.organization).aggregate(sum=Sum("amount_pico"))["sum"] or 0)
         captures = Taking.objects.filter(kind=TakingKind.CAPTURE)
         paid = int(captures.aggregate(sum=Sum("taken_pico"))["sum"] or 0)
         owed = self._owed()
@@ -344,8 +379,11 @@ class Money(RuleBasedStateMachine):
     def every_request_is_waiting_or_charged_once_and_for_what_it_used(self) -> None:
         if UnratedUsage.objects.exists():
             return
+        owed = ledger.balance(organization=self.other, kind=Account.RECEIVABLE)
+        assert owed == self.dollars == int(self._rated(self.other).aggregate(sum=Sum("amount_pico"))["sum"] or 0)
         assert RatedUsage.objects.count() == RatedUsage.objects.values("source_id", "meter").distinct().count()
-        assert int(RatedUsage.objects.aggregate(sum=Sum("amount_pico"))["sum"] or 0) == (self.cost + self.replica_cost)
+        rated = int(self._rated(self.organization).aggregate(sum=Sum("amount_pico"))["sum"] or 0)
+        assert rated == self.cost + self.replica_cost
         note(f"{UsageEvent.objects.count()} requests come to {self.cost}, replicas to {self.replica_cost}")
 
 

@@ -1,5 +1,6 @@
 """What the database rates, charges and pays from credit is what a second biller comes to, to the pico."""
 
+import dataclasses
 import datetime as dt
 import os
 
@@ -21,6 +22,8 @@ from tests.cast import Cast
 
 EXAMPLES = int(os.environ.get("MOORAGE_MONEY_EXAMPLES") or 40)
 OWNERS = ("alice", "charlie")
+#: What each of them pays in.
+CURRENCIES = {"alice": "EUR", "charlie": "USD"}
 NAMES = ("demo/llm", "demo/small", "quay/llm")
 METERS = ("input_tokens", "cached_input_tokens", "output_tokens", "requests", "replica_seconds")
 
@@ -44,6 +47,7 @@ _listed = st.builds(
     ends=st.none(),
     owner=st.sampled_from(("", "", *OWNERS)),
     tiers=_tiers,
+    currency=st.sampled_from(("EUR", "EUR", "USD", "USD", "CHF")),
 ).flatmap(
     lambda price: st.one_of(st.just(price), st.builds(_ending, st.just(price), st.integers(min_value=0, max_value=9)))
 )
@@ -64,13 +68,26 @@ _used = st.builds(
 )
 
 
+def _paid_in(one: Used) -> Used:
+    return dataclasses.replace(one, currency=CURRENCIES[one.owner])
+
+
 def _ending(price: ListedPrice, days: int) -> ListedPrice:
-    fields = {name: getattr(price, name) for name in price.__dataclass_fields__}
-    return ListedPrice(**{**fields, "ends": price.begins + dt.timedelta(days=days)})
+    return dataclasses.replace(price, ends=price.begins + dt.timedelta(days=days))
 
 
 def _scope(price: ListedPrice) -> tuple[object, ...]:
-    return (price.meter, price.prefix, price.is_exact, price.owner, price.begins)
+    return (price.meter, price.prefix, price.is_exact, price.owner, price.currency, price.begins)
+
+
+def _in_its_currency(price: ListedPrice) -> ListedPrice:
+    return dataclasses.replace(price, currency=CURRENCIES.get(price.owner, price.currency))
+
+
+def _pay_in(organizations: dict[str, Organization]) -> None:
+    for owner, organization in organizations.items():
+        organization.currency = CURRENCIES[owner]
+        organization.save(update_fields=["currency"])
 
 
 def _list(listed: list[ListedPrice], organizations: dict[str, Organization]) -> None:
@@ -84,6 +101,7 @@ def _list(listed: list[ListedPrice], organizations: dict[str, Organization]) -> 
             valid_from=price.begins,
             valid_to=price.ends,
             organization=organizations.get(price.owner),
+            currency=price.currency,
             created_by="test",
         )
 
@@ -130,8 +148,8 @@ def _ours(organizations: dict[str, Organization]) -> list[tuple[str, str, str, i
 
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    used=st.lists(_used, max_size=25),
-    listed=st.lists(_listed, max_size=12, unique_by=_scope),
+    used=st.lists(_used.map(_paid_in), max_size=25),
+    listed=st.lists(_listed.map(_in_its_currency), max_size=12, unique_by=_scope),
     credits=st.lists(st.integers(min_value=1, max_value=10**13), max_size=3),
     size=st.integers(min_value=1, max_value=30),
 )
@@ -140,6 +158,7 @@ def test_months_of_two_organizations_come_to_the_same_pico_whatever_the_batches(
 ) -> None:
     organizations = {"alice": cast.alice.organization, "charlie": cast.charlie.organization}
     with transaction.atomic():
+        _pay_in(organizations)
         _list(listed, organizations)
         for number, pico in enumerate(credits):
             wallets.grant(
@@ -167,7 +186,12 @@ def test_months_of_two_organizations_come_to_the_same_pico_whatever_the_batches(
         assert applied == alices - owed
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        assert list(ledger.prove().differences()) == []
+        proof = ledger.prove()
+        assert list(proof.differences()) == []
+        assert all(total == 0 for total in proof.sums.values())
+        paid_in = RatedUsage.objects.values_list("organization_id", "currency", "price__currency").distinct()
+        expected = {organizations[owner].id: currency for owner, currency in CURRENCIES.items()}
+        assert all(used == priced == expected[owner] for owner, used, priced in paid_in)
         transaction.set_rollback(True)
 
 

@@ -29,7 +29,9 @@ def _line(**changes: object) -> Line:
 
 
 def _statement(*lines: Line) -> Statement:
-    return statements.build(organization_id="org_a", organization_name="Harbour", period=OCTOBER, lines=lines)
+    return statements.build(
+        organization_id="org_a", organization_name="Harbour", currency="USD", period=OCTOBER, lines=lines
+    )
 
 
 def test_the_same_lines_in_any_order_are_the_same_text() -> None:
@@ -130,6 +132,7 @@ def test_tiers_scope_late_statements_and_credit_come_back_from_the_text() -> Non
     built = statements.build(
         organization_id="org_a",
         organization_name="Harbour",
+        currency="USD",
         period=OCTOBER,
         lines=[
             _line(tier=0, tiers=tiers, pico_per_unit=0, amount_pico=0),
@@ -169,6 +172,7 @@ def test_the_csv_names_credit_and_what_is_due() -> None:
     built = statements.build(
         organization_id="org_a",
         organization_name="Harbour",
+        currency="USD",
         period=OCTOBER,
         lines=[_line()],
         credit_applied_pico=800_000,

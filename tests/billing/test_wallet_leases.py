@@ -11,7 +11,7 @@ from django.db.models import Sum
 
 from moorage.accounts.actor import MOORAGE
 from moorage.accounts.models import Allowance, GatewayWorker
-from moorage.billing import ledger, pricing, rater, wallet_allowance, wallet_settings, wallets
+from moorage.billing import currencies, ledger, pricing, rater, wallet_allowance, wallet_settings, wallets
 from moorage.billing.ledger import Account
 from moorage.billing.models import BillingMode, Grant, GrantKind, Meter, RatedUsage, Wallet
 from moorage.kernel import clock
@@ -51,12 +51,20 @@ def workers(
     control: ControlPlane,  # noqa: F811
     engine: FakeEngine,  # noqa: F811
     alices_key: str,  # noqa: F811
+    request: pytest.FixtureRequest,
 ) -> Workers:
     """Two workers behind one port, for a prepaid organization. Output costs, input does not: what a request may cost
-    at most is what it does cost."""
+    at most is what it does cost. The parameter is what the organization pays in; in another it would cost more."""
     by = committed_cast.alice.actor
+    currency = getattr(request, "param", "USD")
     for meter, pico in ((Meter.INPUT_TOKENS, 0), (Meter.CACHED_INPUT_TOKENS, 0), (Meter.OUTPUT_TOKENS, PICO_PER_TOKEN)):
-        pricing.set_price(meter=meter, model="*", pico_per_unit=pico, by=by)
+        pricing.set_price(meter=meter, model="*", pico_per_unit=pico, currency=currency, by=by)
+    if currency != "USD":
+        pricing.set_price(meter=Meter.OUTPUT_TOKENS, model=MODEL, pico_per_unit=10**12, currency="USD", by=by)
+        pricing.set_price(meter=Meter.REPLICA_SECONDS, model="*", pico_per_unit=1, currency=currency, by=by)
+        currencies.set_currency(
+            organization=committed_cast.alice.organization, currency=currency, reason="They asked.", by=by
+        )
     prepay(committed_cast)
     control.put_route(replicas=(replica(engine),), engine=engine.shape)
     settings = {
@@ -144,10 +152,12 @@ def captured(cast: Cast) -> int:
     return wallets.applied_in(cast.alice.organization.id, Period.containing(clock.now()).start)
 
 
+@pytest.mark.parametrize(("workers", "currency"), [("USD", "USD"), ("EUR", "EUR")], indirect=["workers"])
 def test_a_thousand_calls_race_for_money_for_137(
     workers: Workers,
     committed_cast: Cast,
     alices_key: str,  # noqa: F811
+    currency: str,
 ) -> None:
     top_up(committed_cast, AFFORDED)
 
@@ -157,7 +167,8 @@ def test_a_thousand_calls_race_for_money_for_137(
     assert statuses(answers) == {200: AFFORDED, 402: CALLS - AFFORDED}
     error = json.loads(next(answer for answer in answers if answer.status == 402).body)["error"]
     assert error["code"] == "budget_exhausted"
-    assert error["balance"] == "0.00 USD"
+    assert error["balance"] == f"0.00 {currency}"
+    assert f" {currency}" in error["message"]
     assert error["top_up_url"] == "https://console.example/harbour/wallet"
     wait_until(lambda: allowance().used == AFFORDED * CALL, seconds=5)
     settle(*workers)

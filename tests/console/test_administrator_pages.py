@@ -67,6 +67,7 @@ def _addresses(cast: Cast) -> list[str]:
         "/admin/audit.csv",
         "/admin/organizations/harbour/credit",
         "/admin/organizations/harbour/limits",
+        "/admin/organizations/harbour/trust-class",
     ]
 
 
@@ -103,7 +104,8 @@ def test_every_organization_stands_with_its_month(cast: Cast, ada: Client) -> No
 
     harbour, island = answer.context["rows"]
     statement = billing.statement(organization=cast.alice.organization, period=OCTOBER).statement
-    assert harbour.amount_pico == statement.total_pico == answer.context["total_pico"]
+    assert harbour.amount_pico == statement.total_pico
+    assert answer.context["totals"] == (("USD", statement.total_pico),)
     assert (harbour.usage.input_tokens, harbour.usage.replica_seconds) == (1234, 90)
     assert (island.organization.slug, island.amount_pico) == ("island", 0)
     assert "0.002357" in answer.content.decode()
@@ -118,7 +120,10 @@ def test_usage_without_a_price_is_an_alarm_that_leads_to_the_price(cast: Cast, a
     page = answer.content.decode()
     assert answer.context["rows"][0].unpriced == 1
     assert "Usage without a price" in page
-    assert "/admin/prices?meter=input_tokens&amp;model=demo/llm&amp;valid_from=2026-10-15T12:00#set" in page
+    assert (
+        "/admin/prices?meter=input_tokens&amp;model=demo/llm&amp;currency=USD&amp;valid_from=2026-10-15T12:00#set"
+        in page
+    )
 
 
 def test_an_engine_whose_figures_were_not_borne_out_is_an_alarm_that_leads_to_a_request(
@@ -288,7 +293,7 @@ def test_nodes_stand_with_what_is_reserved_on_them(cast: Cast, ada: Client) -> N
     page = ada.get("/admin/nodes").content.decode()
 
     assert "quay-1" in page
-    assert "1024 MiB of 8192 MiB" in page
+    assert "1 GiB of 8 GiB" in page
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>'])

@@ -201,7 +201,7 @@ def test_a_margin_without_an_exact_price_names_the_nearest(cast: Cast, ada: Clie
     )
 
     assert answer.status_code == 422
-    assert "The nearest that are: 0.000000000003 USD" in text_of(answer)
+    assert "The nearest that are: 0.000000000003 per replica second" in text_of(answer)
 
 
 def test_a_minimum_is_set_from_a_month_on(cast: Cast, ada: Client) -> None:
@@ -228,8 +228,9 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(cast: Cast, ada: Clie
     found = answer.context["found"]
     assert answer.status_code == 200
     assert [one.organization.slug for one in found.differences] == ["harbour"]
-    assert found.difference_pico > 0
-    assert f"{found.difference_pico:,}".replace(",", "\u202f") + " pico" in text_of(answer)
+    (total,) = found.totals
+    assert total.difference_pico > 0
+    assert f"{total.difference_pico:,}".replace(",", "\u202f") + " pico" in text_of(answer)
     assert set(Price.objects.values_list("id")) == before
 
 

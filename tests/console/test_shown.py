@@ -14,7 +14,8 @@ from moorage.kernel import clock
     [(0, "0.00 USD"), (125_000_000, "0.000125 USD"), (-50_000_000_000, "-0.05 USD"), (1, "0.000000000001 USD")],
 )
 def test_money_has_every_digit_and_its_currency(pico: int, text: str) -> None:
-    assert shown.money(pico) == text
+    assert shown.money(pico, "USD") == text
+    assert shown.money(pico, "EUR") == text.replace("USD", "EUR")
 
 
 @pytest.mark.parametrize(
@@ -45,3 +46,10 @@ def test_a_status_is_a_word_beside_its_colour() -> None:
 @pytest.mark.parametrize(("number", "text"), [(999, "999 bytes"), (7_800_000, "7.8 MB"), (41_000_000_000, "41.0 GB")])
 def test_sizes_are_decimal(number: int, text: str) -> None:
     assert shown.size(number) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"), [(0, "0 GiB"), (2**29, "512 MiB"), (3 * 2**29, "1.5 GiB"), (80 * 2**30, "80 GiB")]
+)
+def test_memory_of_machines_is_in_powers_of_two(number: int, text: str) -> None:
+    assert shown.room(number) == text

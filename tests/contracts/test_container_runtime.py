@@ -209,6 +209,39 @@ def test_a_socket_of_the_last_start_is_gone_before_the_next_one(harness: Harness
     assert not (spec.socket_dir / sockets.SOCKET_NAME).exists()
 
 
+def test_what_was_stopped_here_and_started_by_another_worker_keeps_its_socket(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.runtime.stop(spec.name, grace_seconds=0)
+    harness.again().start(spec.name)
+    (spec.socket_dir / sockets.SOCKET_NAME).write_text("it listens")
+
+    running = harness.runtime.start(spec.name)
+
+    assert running.status == "running"
+    assert (spec.socket_dir / sockets.SOCKET_NAME).exists()
+
+
+def test_what_was_stopped_here_and_removed_by_another_worker_is_missing(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    harness.runtime.stop(spec.name, grace_seconds=0)
+    harness.again().remove(spec.name)
+
+    with pytest.raises(ContainerMissing):
+        harness.runtime.start(spec.name)
+
+
+def test_a_container_that_is_adopted_keeps_its_socket(harness: Harness) -> None:
+    spec = harness.spec()
+    harness.runtime.ensure(spec)
+    (spec.socket_dir / sockets.SOCKET_NAME).write_text("it listens")
+
+    harness.again().ensure(spec)
+
+    assert (spec.socket_dir / sockets.SOCKET_NAME).exists()
+
+
 def test_a_paused_container_can_be_stopped_and_started_again(harness: Harness) -> None:
     spec = harness.spec()
     harness.runtime.ensure(spec)

@@ -123,7 +123,9 @@ def _verbs(harness: Harness) -> dict[Capability, list[Callable[[], object]]]:
     report = UsageReport(identifier="u1", customer_reference="x", value_micro=1, at=now)
     return {
         Capability.SAVED_METHOD: [
-            lambda: provider.start_setup("x", return_url="https://a", cancel_url="https://b", idempotency_key="k"),
+            lambda: provider.start_setup(
+                "x", currency="USD", return_url="https://a", cancel_url="https://b", idempotency_key="k"
+            ),
             lambda: provider.finish_setup("x", customer_reference="x"),
             lambda: provider.saved_method("x"),
             lambda: provider.charge_saved(harness.top_up(), idempotency_key="k"),
@@ -183,7 +185,11 @@ def harness(request: pytest.FixtureRequest, db: None) -> Harness:
 
     def save_card(customer: str, last4: str) -> None:
         page = provider.start_setup(
-            customer, return_url="https://a.example", cancel_url="https://b.example", idempotency_key=f"setup:{last4}"
+            customer,
+            currency="USD",
+            return_url="https://a.example",
+            cancel_url="https://b.example",
+            idempotency_key=f"setup:{last4}",
         )
         fresh.pay(page.reference, card={"4242": CARD, "0341": DECLINED_CARD}[last4])
         provider.finish_setup(page.reference, customer_reference=customer)
@@ -323,7 +329,7 @@ def test_a_saved_method_is_known_by_its_brand_and_last_digits(harness: Harness) 
     customer = harness.customer()
     before = harness.provider.saved_method(customer)
     page = harness.provider.start_setup(
-        customer, return_url="https://a.example", cancel_url="https://b.example", idempotency_key="k"
+        customer, currency="USD", return_url="https://a.example", cancel_url="https://b.example", idempotency_key="k"
     )
     waiting = harness.provider.finish_setup(page.reference, customer_reference=customer)
 
@@ -340,7 +346,11 @@ def test_another_customers_page_gives_nothing(harness: Harness) -> None:
     if not harness.can(Capability.SAVED_METHOD):
         return
     page = harness.provider.start_setup(
-        harness.customer(), return_url="https://a.example", cancel_url="https://b.example", idempotency_key="k"
+        harness.customer(),
+        currency="USD",
+        return_url="https://a.example",
+        cancel_url="https://b.example",
+        idempotency_key="k",
     )
 
     assert harness.provider.finish_setup(page.reference, customer_reference="somebody_else") is None
@@ -471,6 +481,31 @@ def test_a_dispute_names_the_top_up_it_is_about_and_how_it_ended(harness: Harnes
     for status in (ProviderDisputeStatus.LOST, ProviderDisputeStatus.WON):
         harness.close_dispute(reference, status)
         assert harness.provider.fetch_dispute(reference).status is status
+
+
+def test_refunds_of_an_invoice_are_those_of_what_was_paid_of_it(harness: Harness) -> None:
+    if not (harness.can(Capability.REFUND) and harness.can(Capability.CREDIT_NOTE)):
+        assert list(harness.provider.refunds_of_invoice("in_x")) == []
+        return
+    invoice = harness.issue()
+    assert list(harness.provider.refunds_of_invoice(invoice)) == []
+    assert harness.pay is not None
+    harness.pay(invoice)
+    note = CreditNoteDocument(
+        credit_note_id="cn_1",
+        number="C-000001",
+        invoice_reference=invoice,
+        currency="USD",
+        owed_cents=0,
+        refund_cents=30,
+        reason="A mistake.",
+    )
+
+    harness.provider.issue_credit_note(note, idempotency_key="cn_1")
+
+    (back,) = harness.provider.refunds_of_invoice(invoice)
+    assert (back.cents, back.refund_id) == (30, "")
+    assert list(harness.provider.refunds_of_invoice("in_stranger")) == []
 
 
 def test_a_dispute_names_the_invoice_it_is_about(harness: Harness) -> None:

@@ -11,13 +11,13 @@ from django.test import override_settings
 from moorage.artifacts import services as artifacts
 from moorage.deployments import life, log_following, logs, reconcile, services
 from moorage.deployments.errors import TooManyReading
-from moorage.deployments.log_limits import LINES_A_SECOND, READ_A_SECOND, Meter
+from moorage.deployments.log_limits import LINES_A_SECOND, READ_A_SECOND, READ_CHARACTERS_A_SECOND, Meter
 from moorage.deployments.models import Deployment, LogFollower, Replica, ReplicaLog, ReplicaStatus, RunnerLine
 from moorage.deployments.redaction import MASK
 from moorage.fleet.runtime_memory import MemoryRuntime
 from moorage.kernel import secrets as api_keys
 from tests.cast import Cast
-from tests.deployments.test_vital_signs import StubbedRuntime
+from tests.deployments.stubbed_runtime import StubbedRuntime
 from tests.waiting import wait_until
 
 COMPOSE = """
@@ -270,3 +270,4 @@ def test_what_is_kept_of_a_second_is_limited_and_the_rest_is_counted() -> None:
     assert meter.tell() == f"… {READ_A_SECOND - LINES_A_SECOND:,} lines left out"
     assert meter.tell() == ""
     assert meter.keeps(10, 8.0) and not meter.is_flooded
+    assert not meter.keeps(READ_CHARACTERS_A_SECOND, 8.1) and meter.is_flooded

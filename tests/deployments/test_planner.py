@@ -5,23 +5,11 @@ import datetime as dt
 
 import pytest
 
+from moorage.deployments.actions import Action, Create, Drain, Drive, Fail, Stop
 from moorage.deployments.models import ReplicaStatus as R
-from moorage.deployments.planner import (
-    DRAIN,
-    Action,
-    ContainerState,
-    Create,
-    DesiredModel,
-    Drain,
-    Drive,
-    Fail,
-    Failures,
-    ObservedReplica,
-    Stop,
-    plan,
-    retry_at,
-)
+from moorage.deployments.planner import DRAIN, ContainerState, DesiredModel, ObservedReplica, plan
 from moorage.deployments.reasons import Reason
+from moorage.deployments.setbacks import Failures, retry_at
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 LONG_AGO = NOW - dt.timedelta(hours=1)

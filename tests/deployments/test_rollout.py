@@ -6,23 +6,12 @@ import datetime as dt
 import pytest
 
 from moorage.compose.spec import Strategy
+from moorage.deployments.actions import Action, Create, Drain, Drive, Stop
 from moorage.deployments.models import ReplicaStatus as R
-from moorage.deployments.planner import (
-    DRAIN,
-    PATIENT_DRAIN,
-    Action,
-    Beside,
-    Create,
-    DesiredModel,
-    Drain,
-    Drive,
-    Failures,
-    ObservedReplica,
-    Stop,
-    plan,
-)
+from moorage.deployments.planner import DRAIN, PATIENT_DRAIN, Beside, DesiredModel, ObservedReplica, plan
 from moorage.deployments.reasons import Reason
 from moorage.deployments.rollout import canary_count
+from moorage.deployments.setbacks import Failures
 
 NOW = dt.datetime(2026, 11, 22, 12, 0, tzinfo=dt.UTC)
 LONG_AGO = NOW - dt.timedelta(hours=2)
@@ -215,3 +204,20 @@ def test_a_waiting_replica_is_driven_on() -> None:
     idle = dataclasses.replace(waits_for_room("new"), is_driven=False)
 
     assert steps("hold", 1, idle) == {Drive("new")}
+
+
+@pytest.mark.parametrize("strategy", ["surge", "hold", "recreate"])
+def test_what_only_has_to_leave_its_node_serves_until_another_is_ready_elsewhere(strategy: Strategy) -> None:
+    leaves = replica("new 1", node_is_draining=True)
+
+    alone = steps(strategy, 1, leaves)
+    coming = steps(strategy, 1, leaves, replica("new 2", R.STARTING))
+    there = steps(strategy, 1, leaves, replica("new 2"))
+
+    assert alone == {Create("llm", "new")}
+    assert coming == set()
+    assert there == {Drain("new 1", Reason.NODE_DRAINED)}
+
+
+def test_an_older_revision_on_a_drained_node_goes_as_its_update_says() -> None:
+    assert steps("recreate", 1, replica("old 1", node_is_draining=True)) == {Drain("old 1", Reason.MAKES_WAY)}

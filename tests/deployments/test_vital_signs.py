@@ -5,9 +5,7 @@ The engine is a real HTTP server behind a Unix socket, the container one of the 
 
 import datetime as dt
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
-from typing import Self
 
 import pytest
 from django.test import override_settings
@@ -15,14 +13,13 @@ from django.test import override_settings
 from moorage.deployments import life, reconcile, services, vital_signs
 from moorage.deployments.models import Deployment, Replica, ReplicaStatus, RouteActivity, Vitality
 from moorage.deployments.vitality import Policy
-from moorage.fleet import sockets
 from moorage.fleet.runner_output import Usage
-from moorage.fleet.runtime import Container, ContainerSpec
 from moorage.fleet.runtime_memory import MemoryRuntime
 from moorage.kernel import clock
 from tests.cast import Cast
 from tests.deployments.conftest import COMPOSE
-from tests.deployments.stub_engine import StubEngine, listening
+from tests.deployments.stub_engine import StubEngine
+from tests.deployments.stubbed_runtime import StubbedRuntime
 from tests.waiting import wait_until
 
 R = ReplicaStatus
@@ -37,28 +34,6 @@ QUICK = Policy(
     busy_patience=3 * SECOND,
     working_patience=30 * SECOND,
 )
-
-
-class StubbedRuntime(MemoryRuntime):
-    """The memory runtime, with an engine that listens for every container."""
-
-    def __init__(self, *, instance: str) -> None:
-        super().__init__(instance=instance)
-        self.engines: list[StubEngine] = []
-        self._listening = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listening.close()
-
-    def ensure(self, spec: ContainerSpec) -> Container:
-        is_new = self.inspect(spec.name) is None
-        container = super().ensure(spec)
-        if is_new:
-            self.engines.append(self._listening.enter_context(listening(sockets.path(spec.socket_dir))))
-        return container
 
 
 class Quay:

@@ -1,8 +1,10 @@
 """A day on an emulated pool: nothing is held twice, and no less of it is used than by first-fit-decreasing."""
 
+import re
+
 import pytest
 
-from moorage.fleet import pool_day
+from moorage.fleet import first_fit, pool_day
 from moorage.fleet.placement import GIB
 from tests.benchmarks import pool
 
@@ -30,7 +32,7 @@ def test_a_day_is_the_same_day_again() -> None:
 
 
 def test_a_rule_that_sells_twice_is_found_out() -> None:
-    class Careless(pool_day.FirstFit):
+    class Careless(first_fit.FirstFit):
         def give_back(self, demand, placement, devices):  # type: ignore[no-untyped-def]
             super().give_back(demand, placement, [*devices, *devices])
 
@@ -45,3 +47,12 @@ def test_a_decision_for_a_thousand_gpus_takes_less_than_its_limit() -> None:
 
     assert took < pool.AIM_MS
     assert pool_day.pool(nodes=1)[0].free_devices[0].memory_bytes == 80 * GIB
+
+
+def test_the_simulator_says_on_how_many_days_the_rule_is_as_dense() -> None:
+    outcomes = pool.days(seeds=range(2), nodes=2)
+
+    said = pool.density(outcomes)
+
+    assert [outcome.rule for outcome in outcomes] == ["moorage", "first-fit-decreasing"] * 2
+    assert re.match(r"as dense or denser than first-fit-decreasing on [012] of 2 small days", said)

@@ -61,6 +61,7 @@ def test_what_was_asked_for_has_no_differences() -> None:
     ("member", "value"),
     [
         ("HostConfig.NetworkMode", "bridge"),
+        ("Config.NetworkDisabled", False),
         ("HostConfig.IpcMode", "host"),
         ("HostConfig.CgroupnsMode", "host"),
         ("HostConfig.ReadonlyRootfs", False),

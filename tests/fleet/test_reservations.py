@@ -223,7 +223,9 @@ def test_who_has_to_make_way_is_named_and_keeps_its_room_until_it_gives_it_back(
     reserve("rep_asleep", demand(gpus=1))
 
     with pytest.raises(RoomIsIdle) as told:
-        services.reserve(replica_id="rep_1", organization_id="org_2", demand=demand(gpus=1), idle={"rep_asleep": True})
+        services.reserve(
+            replica_id="rep_1", organization_id="org_2", demand=demand(gpus=1), idle={"rep_asleep": "asleep"}
+        )
     services.release(replica_id="rep_asleep")
 
     assert told.value.preempts == ("rep_asleep",)

@@ -1,5 +1,6 @@
 """Who goes first when not all can go, and who makes way."""
 
+import dataclasses
 import datetime as dt
 
 from moorage.fleet.decision import PATIENCE, Asker, decide, place
@@ -121,3 +122,17 @@ def test_a_share_makes_way_for_its_own_organization_and_an_emptied_device_for_an
     assert isinstance(theirs, Refusal)
     assert isinstance(emptied, Placement)
     assert emptied.preempts == ("rep_1", "rep_2")
+
+
+def test_who_is_leaving_already_is_waited_for_before_anybody_else_makes_way() -> None:
+    nodes = [node("a", gpus=(80,) * 2, held=2, used=8), node("b", gpus=(80,) * 2, held=2, used=8)]
+    leaving = dataclasses.replace(idle("rep_9", on="b", priority=2, asleep=False), is_leaving=True)
+    others = [idle("rep_1", priority=0), idle("rep_2", priority=0, on="b"), leaving]
+
+    one = place(demand(gpus=1), nodes, idle=others)
+    two = place(demand(gpus=2), nodes, idle=others)
+
+    assert isinstance(one, Placement)
+    assert one.preempts == ("rep_9",)
+    assert isinstance(two, Placement)
+    assert two.preempts == ("rep_2", "rep_9")

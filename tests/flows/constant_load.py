@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-from openai import APIError, OpenAI
+from openai import APIError, APIStatusError, OpenAI
 
 PROMPT = "Where do the boats of the harbour lie at low tide, and who looks after them?"
 
@@ -68,7 +68,7 @@ class Load:
             usage = raw.parse().usage
             assert usage is not None
         except APIError as error:
-            return Call(phase=phase, is_stream=False, failure=repr(error))
+            return Call(phase=phase, is_stream=False, request_id=_id_of(error), failure=repr(error))
         return Call(
             phase=phase,
             is_stream=False,
@@ -91,7 +91,7 @@ class Load:
                 request_id = response.headers["x-request-id"]
                 chunks = list(response.parse())
         except (APIError, httpx.HTTPError) as error:
-            return Call(phase=phase, is_stream=True, request_id=request_id, failure=repr(error))
+            return Call(phase=phase, is_stream=True, request_id=request_id or _id_of(error), failure=repr(error))
         usage = chunks[-1].usage if chunks else None
         if usage is None:
             return Call(phase=phase, is_stream=True, request_id=request_id, failure=f"{len(chunks)} frames, no usage")
@@ -102,3 +102,8 @@ class Load:
             input_tokens=usage.prompt_tokens,
             output_tokens=usage.completion_tokens,
         )
+
+
+def _id_of(error: Exception) -> str:
+    """The id of the request that an answer refuses; empty where there was no answer."""
+    return str(error.response.headers.get("x-request-id", "")) if isinstance(error, APIStatusError) else ""

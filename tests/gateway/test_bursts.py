@@ -7,7 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from moorage.gateway.sse import DONE, EventFilter, all_alike
+from moorage.gateway.alike import all_alike
+from moorage.gateway.chunks import Chunks
+from moorage.gateway.sse import DONE, EventFilter
 from moorage.gateway.usage import Meter
 
 
@@ -32,6 +34,17 @@ def relayed(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
 def in_pieces(*pieces: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
     meter = Meter(context_size=0)
     return EventFilter(meter, keep_usage=keep_usage).feed_pieces([*pieces]), meter
+
+
+def in_chunks(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
+    """What a client gets of whole chunks, framing and all taken off again."""
+    meter = Meter(context_size=0)
+    data = b"".join([b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames])
+    passage = EventFilter(meter, keep_usage=keep_usage).feed_chunks(Chunks(data, 0, len(data), len(frames)))
+    alike = passage.alike
+    if alike is not None:
+        assert len(alike.pieces()) == alike.count
+    return passage.before + b"".join(alike.pieces() if alike is not None else ()) + passage.behind, meter
 
 
 def one_by_one(*frames: bytes, keep_usage: bool = True) -> tuple[bytes, Meter]:
@@ -59,10 +72,25 @@ def test_a_burst_says_and_counts_what_its_frames_do(texts: list[str], odd: bytes
         relayed(*frames, keep_usage=keep_usage),
         in_pieces(*frames, keep_usage=keep_usage),
         in_pieces(*pieces, keep_usage=keep_usage),
+        in_chunks(*filter(None, frames), keep_usage=keep_usage),
+        in_chunks(*filter(None, pieces), keep_usage=keep_usage),
     ]:
         assert told == expected
         assert meter.frames == counted.frames
         assert meter.settle() == counted.settle()
+
+
+def test_what_ends_a_stream_goes_on_with_the_burst_before_it_where_nothing_is_taken_from_it() -> None:
+    frames = [*[chunk("a")] * 20, END[0], END[1] % 20, DONE]
+    data = b"".join([b"%x\r\n%b\r\n" % (len(frame), frame) for frame in frames])
+
+    kept = EventFilter(Meter(context_size=0), keep_usage=True).feed_chunks(Chunks(data, 0, len(data), 23))
+    cut = EventFilter(Meter(context_size=0), keep_usage=False).feed_chunks(Chunks(data, 0, len(data), 23))
+
+    assert kept.alike is not None
+    assert cut.alike is not None
+    assert (kept.before, kept.alike.count, kept.behind) == (b"", 22, b"")
+    assert (cut.before, cut.alike.count, cut.behind) == (b"", 21, b"")
 
 
 def test_a_burst_that_is_cut_is_billed_by_its_frames() -> None:
@@ -81,7 +109,7 @@ def test_what_is_unlike_the_others_is_looked_at(frame: bytes) -> None:
 
     expected, counted = one_by_one(*frames)
 
-    for told, meter in [relayed(*frames), in_pieces(*frames)]:
+    for told, meter in [relayed(*frames), in_pieces(*frames), in_chunks(*frames)]:
         assert (told, meter.frames) == (expected, counted.frames)
 
 

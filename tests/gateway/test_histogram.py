@@ -2,24 +2,7 @@
 
 from moorage.gateway.histogram import Histogram
 from moorage.gateway.metrics import Metrics
-from moorage.wire.records import UsageEvent
-
-
-def event(**values: object) -> UsageEvent:
-    known: dict[str, object] = {
-        **dict.fromkeys(("request_id", "organization_id", "deployment_id", "revision_id", "replica_id"), "x"),
-        **dict.fromkeys(("key_id", "model_key", "served_name", "path"), "x"),
-        "is_stream": True,
-        "outcome": "completed",
-        "status": 200,
-        "input_tokens": 11,
-        "cached_tokens": 4,
-        "output_tokens": 5,
-        "source": "engine",
-        "started_at_us": 1_000_000,
-        "ended_at_us": 2_000_000,
-    }
-    return UsageEvent(**{**known, **values})  # type: ignore[arg-type]
+from moorage.gateway.settled import Settled
 
 
 def test_buckets_are_cumulative_and_a_value_on_a_bound_is_within_it() -> None:
@@ -49,7 +32,8 @@ def test_durations_of_nothing_need_not_be_counted_one_by_one() -> None:
 def test_a_stream_counts_its_first_token_and_the_mean_between_its_tokens() -> None:
     metrics = Metrics()
 
-    metrics.observe(event(first_token_at_us=1_030_000, ended_at_us=1_070_000, held_us=9_000, is_disputed=True))
+    settled = Settled(input_tokens=11, cached_tokens=4, output_tokens=5, source="engine", is_disputed=True)
+    metrics.observe(settled, "completed", 1_000_000, 1_030_000, 1_070_000, 9_000)
 
     assert dict(metrics.first_token_seconds.samples())["_sum"] == 0.03
     assert dict(metrics.between_tokens_seconds.samples())["_sum"] == 0.01
@@ -62,9 +46,9 @@ def test_a_stream_counts_its_first_token_and_the_mean_between_its_tokens() -> No
 def test_an_answer_in_one_piece_and_one_of_a_single_token_have_no_time_between_tokens() -> None:
     metrics = Metrics()
 
-    metrics.observe(event(first_token_at_us=1_030_000, ended_at_us=1_070_000, is_stream=False))
-    metrics.observe(event(first_token_at_us=1_030_000, ended_at_us=1_070_000, output_tokens=1))
-    metrics.observe(event(first_token_at_us=None, ended_at_us=1_070_000, output_tokens=0, outcome="client_gone"))
+    metrics.observe(Settled(output_tokens=5), "completed", 1_000_000, None, 1_070_000, 0)
+    metrics.observe(Settled(output_tokens=1), "completed", 1_000_000, 1_030_000, 1_070_000, 0)
+    metrics.observe(Settled(), "client_gone", 1_000_000, None, 1_070_000, 0)
 
     assert dict(metrics.between_tokens_seconds.samples())["_count"] == 0
     assert dict(metrics.first_token_seconds.samples())["_count"] == 1

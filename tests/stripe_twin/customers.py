@@ -16,9 +16,22 @@ def create(account: Account, given: Json) -> Json:
         email=given.get("email"),
         metadata=given.get("metadata", {}),
         invoice_settings={"default_payment_method": None},
+        currency=None,
     )
     account.happened("customer.created", made)
     return made
+
+
+def charge_in(owner: Json, currency: str, *, is_item: bool) -> None:
+    """A customer is invoiced in one currency, that of the first item: Stripe refuses any other."""
+    if owner["currency"] not in {None, currency}:
+        raise Refusal(
+            400,
+            "You cannot combine currencies on a single customer. This customer has an active subscription, subscription"
+            f" schedule, discount, quote, or invoice item with currency {owner['currency']}.",
+        )
+    if is_item:
+        owner["currency"] = currency
 
 
 def listing(account: Account, given: Json) -> Json:

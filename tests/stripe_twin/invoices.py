@@ -12,6 +12,7 @@ def create(account: Account, given: Json) -> Json:
             raise Refusal(400, "Missing email. The customer must have a valid email.", code="customer_missing_email")
         if "days_until_due" not in given:
             raise Refusal(400, "Missing days_until_due.", code="parameter_missing")
+    customers.charge_in(customer, given.get("currency", "usd"), is_item=False)
     made = account.add(
         "in",
         "invoice",
@@ -51,6 +52,7 @@ def add_item(account: Account, given: Json) -> Json:
         raise Refusal(400, "This invoice is no longer editable.", code="invoice_not_editable")
     if invoice["customer"] != given.get("customer") or invoice["currency"] != given.get("currency"):
         raise Refusal(400, "Customer and currency must be the invoice's.")
+    customers.charge_in(account.find(invoice["customer"], "customer"), invoice["currency"], is_item=True)
     amount = payments.whole(given.get("amount", ""))
     made = account.add(
         "ii",
@@ -138,7 +140,8 @@ def pay_on_page(account: Account, invoice: Json, number: str) -> str:
 def settled(account: Account, given: Json) -> Json:
     """``GET /v1/invoice_payments``."""
     wanted = given.get("payment", {}).get("payment_intent")
-    found = [one for one in account.all("invoice_payment") if wanted in {None, one["payment"]["payment_intent"]}]
+    paid = [one for one in account.all("invoice_payment") if given.get("invoice") in {None, one["invoice"]}]
+    found = [one for one in paid if wanted in {None, one["payment"]["payment_intent"]}]
     return account.page(found, given)
 
 

@@ -74,7 +74,7 @@ SENT: dict[tuple[str, str], set[str]] = {
     ("POST", "/v1/invoices/{id}/void"): set(),
     ("POST", "/v1/invoiceitems"): {"customer", "invoice", "currency", "amount", "description", "metadata"},
     ("GET", "/v1/invoiceitems"): {"invoice", "limit"},
-    ("GET", "/v1/invoice_payments"): {"payment", "limit"},
+    ("GET", "/v1/invoice_payments"): {"payment", "invoice", "limit"},
     ("POST", "/v1/refunds"): {"payment_intent", "amount", "reason", "metadata"},
     ("GET", "/v1/refunds"): {"payment_intent", "charge", "limit", "created"},
     ("GET", "/v1/refunds/{id}"): set(),
@@ -129,7 +129,9 @@ def _walk(twin: TwinProcess) -> None:
     provider = StripeProvider(StripeSettings(api_key=API_KEY, base_url=twin.url, meter=meter))
     whom = Customer(organization_id="org_a", name="Harbour", email="alice@example.com")
     customer = provider.ensure_customer(whom, idempotency_key="c")
-    setup = provider.start_setup(customer, return_url="https://a", cancel_url="https://b", idempotency_key="s")
+    setup = provider.start_setup(
+        customer, currency="EUR", return_url="https://a", cancel_url="https://b", idempotency_key="s"
+    )
     twin.pay(setup.reference)
     provider.finish_setup(setup.reference, customer_reference=customer)
     provider.saved_method(customer)
@@ -185,6 +187,7 @@ def _walk(twin: TwinProcess) -> None:
     provider.fetch_dispute(disputed["id"])
     for reference in (disputed["charge"], disputed["payment_intent"]):
         list(provider.refunds_of(reference))
+    assert list(provider.refunds_of_invoice(settled["invoice"]))
     for read in (provider.payments_since, provider.refunds_since, provider.disputes_since, provider.invoices_since):
         assert list(read(now - dt.timedelta(hours=1)))
     assert list(provider.events_since(now - dt.timedelta(hours=1)))

@@ -22,7 +22,7 @@ from moorage.wire.limits import NAMES, NO_LIMITS, Limits, Measure
 
 #: Beyond these nothing is meant seriously: a number of requests or tokens, and a sum of money.
 MOST: Final = 10**15
-MOST_MONEY: Final = Money(10**9 * PICO)
+MOST_MONEY: Final = 10**9 * PICO
 #: As many networks as a key may name.
 MOST_NETWORKS: Final = 50
 
@@ -63,7 +63,7 @@ def set_limits(*, organization: Organization, subject: str, limits: Limits, by: 
 
     What was used before in a window that is running stays used. Raises InvalidAccount, naming the limit.
     """
-    check(limits)
+    check(limits, organization.currency)
     before = limits_of(organization=organization, subject=subject)
     if limits == before:
         return
@@ -83,7 +83,7 @@ def set_limits(*, organization: Organization, subject: str, limits: Limits, by: 
         by=by,
         action="limits.changed",
         subject=subject,
-        detail={"before": shown(before), "after": shown(limits)},
+        detail={"before": shown(before, organization.currency), "after": shown(limits, organization.currency)},
     )
 
 
@@ -130,15 +130,15 @@ def uses(*, organization: Organization, subject: str) -> tuple[Use, ...]:
     return tuple(found)
 
 
-def check(limits: Limits) -> None:
-    """Raises InvalidAccount for the first limit that makes no sense."""
+def check(limits: Limits, currency: str) -> None:
+    """Raises InvalidAccount for the first limit that makes no sense; money is counted in ``currency``."""
     for name, (measure, _) in NAMES.items():
         amount: int | None = getattr(limits, name)
         if amount is None:
             continue
-        most = MOST_MONEY.pico if measure is Measure.MONEY else MOST
+        most = MOST_MONEY if measure is Measure.MONEY else MOST
         if not 0 <= amount <= most:
-            shown_most = str(MOST_MONEY) if measure is Measure.MONEY else f"{MOST:,}"
+            shown_most = str(Money(MOST_MONEY, currency)) if measure is Measure.MONEY else f"{MOST:,}"
             raise InvalidAccount(f"{name} must be between 0 and {shown_most}, or left out for no limit.", param=name)
 
 
@@ -161,10 +161,10 @@ def check_networks(networks: Iterable[str]) -> list[str]:
     return found
 
 
-def shown(limits: Limits) -> dict[str, object]:
-    """Limits as they are told to people and programs: counts as numbers, money as ``12.50 USD``."""
+def shown(limits: Limits, currency: str) -> dict[str, object]:
+    """Limits as they are told to people and programs: counts as numbers, money as ``12.50 EUR``."""
     return {
-        name: str(Money(amount)) if measure is Measure.MONEY else amount
+        name: str(Money(amount, currency)) if measure is Measure.MONEY else amount
         for name, (measure, _) in NAMES.items()
         if (amount := getattr(limits, name)) is not None
     }

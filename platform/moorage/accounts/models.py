@@ -6,16 +6,22 @@ An organization owns everything and is billed. Rows of a tenant leave the databa
 
 from typing import Self
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
 from django.core.validators import RegexValidator
 from django.db import models
 
-from moorage.kernel import clock, ids
+from moorage.kernel import clock, currencies, ids
 
 
 def new_organization_id() -> str:
     """An id for an organization."""
     return ids.new("org")
+
+
+def default_currency() -> str:
+    """What a new organization pays in: MOORAGE_CURRENCY."""
+    return str(settings.MOORAGE_CURRENCY)
 
 
 def new_user_id() -> str:
@@ -108,6 +114,9 @@ class Organization(models.Model):
     has_wallet = models.BooleanField(default=False, db_default=False)
     #: Why none of its replicas runs for now; empty: they may.
     withheld = models.CharField(max_length=16, choices=Withheld, blank=True, default="", db_default="")
+    #: ISO 4217: prices, charges, invoices and limits of the organization are in it and in no other. What billing has
+    #: of the organization refers to it, so that it changes only as long as there is nothing (billing/currencies.py).
+    currency = models.CharField(max_length=3, default=default_currency, db_default=currencies.USD)
     created_at = models.DateTimeField(default=clock.now)
 
     members: "models.ManyToManyField[User, Membership]" = models.ManyToManyField(
@@ -116,6 +125,12 @@ class Organization(models.Model):
 
     class Meta:
         db_table = "organization"
+        constraints = [
+            models.UniqueConstraint(fields=["id", "currency"], name="organization_currency_is_of"),
+            models.CheckConstraint(
+                condition=models.Q(currency__in=currencies.CENTS), name="organization_currency_has_cents"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.slug

@@ -14,6 +14,7 @@ from moorage.api.examples_payment import TOP_UP
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_administrator import ReasonFields
 from moorage.api.serializers_credit import (
+    BookRefundFields,
     PushesFields,
     RefundFields,
     RefundsSerializer,
@@ -24,14 +25,19 @@ from moorage.api.serializers_payment import TopUpSerializer
 from moorage.api.serializers_review import ApprovalSerializer
 from moorage.api.serializers_trouble import PayoutSerializer
 from moorage.api.serializers_wallet import cents_of
-from moorage.billing import meter_export, payouts, topups
+from moorage.billing import invoice_refunds, meter_export, payouts, review, topups
 from moorage.billing import services as verbs
 from moorage.billing.errors import (
     ApprovalPending,
     CreditNoteNotFound,
+    InvalidCredit,
     InvoiceChanged,
+    InvoiceNotFound,
+    NothingToBook,
+    NothingToCredit,
     NothingToPayOut,
     NothingToRefund,
+    ProviderAway,
     ReasonMissing,
     ReviewItemNotFound,
     TopUpChanged,
@@ -105,8 +111,9 @@ class RefundsView(AdministratorView):
         """Pays up to `amount` of unused paid credit back, the newest top-up first; the answer says how much that is.
         The credit is gone at once and comes back if the payment provider cannot pay. A second call with the same `key`
         pays nothing and answers like the first."""
+        organization = accounts.organization(slug=slug)
         outcome = verbs.refund_credit(
-            organization=accounts.organization(slug=slug),
+            organization=organization,
             cents=cents_of(self.body["amount"]),
             reason=self.body["reason"],
             key=self.body["key"],
@@ -114,7 +121,11 @@ class RefundsView(AdministratorView):
         )
         if outcome.request is not None:
             return Response(ApprovalSerializer(outcome.request).data, status=202)
-        document = {"amount": sum(one.cents for one in outcome.refunds), "refunds": outcome.refunds}
+        document = {
+            "amount": sum(one.cents for one in outcome.refunds),
+            "currency": organization.currency,
+            "refunds": outcome.refunds,
+        }
         return Response(RefundsSerializer(document).data, status=201)
 
 
@@ -156,6 +167,42 @@ class PaidOutView(AdministratorView):
     def post(self, _request: Request, credit_note_id: str) -> Response:
         """The transfer is made, and the money leaves the clearing account. A second call changes nothing."""
         outcome = verbs.pay_out(note=payouts.one(credit_note_id), by=self.actor, reason=self.body["reason"])
+        if outcome.request is not None:
+            return Response(ApprovalSerializer(outcome.request).data, status=202)
+        return Response(status=204)
+
+
+class BookRefundView(AdministratorView):
+    """Paid back past us, of an invoice."""
+
+    @operation(
+        id="adminBookRefund",
+        tag=TAG,
+        summary="Book a refund of an invoice's payment that was made at the provider",
+        path=["invoice_id"],
+        body=BookRefundFields,
+        body_example={"booked_as": "credit_note", "reason": "Support paid it back in the dashboard."},
+        answers={204: Answer(description="It is booked."), 202: WAITS},
+        raises=[
+            InvoiceNotFound,
+            NothingToBook,
+            NothingToCredit,
+            InvalidCredit,
+            ApprovalPending,
+            ProviderAway,
+            ReasonMissing,
+        ],
+    )
+    def post(self, _request: Request, invoice_id: str) -> Response:
+        """Reconciliation (R6) finds such refunds as `refund_unbooked`. The provider is asked what it has paid back of
+        the invoice; what of it is booked nowhere is booked, and a second call finds nothing more. As a credit note the
+        charge is taken back with its tax; as a loss the bill stands, and we bear it."""
+        outcome = invoice_refunds.book(
+            invoice=review.any_invoice(invoice_id),
+            booked_as=invoice_refunds.BookedAs(self.body["booked_as"]),
+            by=self.actor,
+            reason=self.body["reason"],
+        )
         if outcome.request is not None:
             return Response(ApprovalSerializer(outcome.request).data, status=202)
         return Response(status=204)

@@ -22,7 +22,7 @@ from moorage.api.serializers_prices import (
     NewPriceFields,
     PriceEntrySerializer,
 )
-from moorage.billing import dry_run, price_list, prices, pricing
+from moorage.billing import dry_run, minimums, price_list, prices, pricing
 from moorage.billing import queries as billing
 from moorage.billing.errors import (
     CandidateInvalid,
@@ -101,6 +101,7 @@ class PricesView(AdministratorView):
             organization=organization,
             state=body["state"],
             device_class=body["device_class"],
+            currency=body["currency"],
             pico_per_unit=prices.parse(meter, body["price"]) if body["price"] else 0,
             graduated=[Tier(begins=tier["begins"], pico=prices.parse(meter, tier["price"])) for tier in body["tiers"]],
             valid_from=body["valid_from"],
@@ -170,6 +171,7 @@ class CostsView(AdministratorView):
             meter=meter,
             model=self.body["model"],
             device_class=self.body["device_class"],
+            currency=self.body["currency"],
             pico_per_unit=prices.parse(meter, self.body["cost"]),
             valid_from=self.body["valid_from"],
             note=self.body["note"],
@@ -212,7 +214,7 @@ class MinimumsView(AdministratorView):
     def post(self, _request: Request) -> Response:
         """From a month on the organization pays at least so much a month; what is missing becomes a line when the month
         closes. Zero ends it."""
-        made = pricing.set_minimum(
+        made = minimums.set_minimum(
             organization=accounts.organization(slug=self.body["organization"]),
             pico=prices.parse_amount(self.body["amount"]),
             period=billing.period_of(self.body["period"]),

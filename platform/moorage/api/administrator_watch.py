@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from django.conf import settings
 from django.db.models import Count
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -13,15 +14,13 @@ from moorage.api.doors import AdministratorView
 from moorage.api.operation import Answer, operation
 from moorage.api.renderers import CsvRenderer
 from moorage.api.serializers_administrator import ReasonFields
+from moorage.api.serializers_margin import MarginFields, MarginRowSerializer, MarginSerializer
 from moorage.api.serializers_review import (
     AcknowledgeRunFields,
     AnomaliesFields,
     AnomalySerializer,
     HeldMonthSerializer,
     JobSerializer,
-    MarginFields,
-    MarginRowSerializer,
-    MarginSerializer,
     RunSerializer,
     RunsFields,
     UnpricedUsageSerializer,
@@ -220,13 +219,19 @@ class MarginView(TableView):
     def get(self, request: Request) -> Response:
         """Revenue from rated usage, cost of devices by replica seconds, and what is left. Idle devices stand apart."""
         period = billing.period_of(self.query.get("period"))
-        month = margins.margin_of(period, now=clock.now())
+        currency = str(self.query.get("currency") or settings.MOORAGE_CURRENCY)
+        month = margins.margin_of(period, now=clock.now(), currency=currency)
         if self.is_csv(request):
             slugs = accounts.slugs(row.organization_id for row in month.rows)
             return self.as_csv(request, review_csv.margin_csv(month, period, slugs))
         self.as_json(request)
         tables = ("by_organization", "by_model", "by_device_class", "rows", "idle")
-        document: dict[str, Any] = {"period": str(period), "total": MarginRowSerializer(month.total).data}
+        document: dict[str, Any] = {
+            "period": str(period),
+            "currency": currency,
+            "currencies": list(margins.currencies_of(period)),
+            "total": MarginRowSerializer(month.total).data,
+        }
         return Response(document | {name: MarginRowSerializer(getattr(month, name), many=True).data for name in tables})
 
 

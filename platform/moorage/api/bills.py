@@ -225,6 +225,8 @@ def _with_lines(bill: Invoice | CreditNote) -> Any:
     shown: Any = bill
     shown.ordered_lines = list(bill.lines.order_by("position"))
     shown.ordered_tax = list(bill.tax_lines.order_by("position"))
+    for row in (*shown.ordered_lines, *shown.ordered_tax):
+        row.currency = bill.currency
     return shown
 
 

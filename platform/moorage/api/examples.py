@@ -95,6 +95,7 @@ PLAN: Final = {
             "gap_seconds": 0.0,
             "extra_replicas": 0,
             "extra_seconds": 0.0,
+            "device_classes": [],
             "extra_cost": {"pico": "0", "amount": "0", "currency": "USD"},
         }
     ],

@@ -11,6 +11,7 @@ PRICE_ENTRY: Final[dict[str, Any]] = {
     "organization": None,
     "state": "",
     "device_class": "",
+    "currency": "USD",
     "in_force": examples.PRICE,
     "upcoming": [],
     "history": [],
@@ -41,9 +42,13 @@ MINIMUM: Final = {
 CANDIDATE: Final = "meter,model,price,organization\noutput_tokens,demo/*,0.75,\noutput_tokens,*,0.50,harbour\n"
 DRY_RUN: Final[dict[str, Any]] = {
     "period": "2026-10",
-    "rated": examples.money(216000000, "0.000216"),
-    "candidate": examples.money(270000000, "0.00027"),
-    "difference": examples.money(54000000, "0.000054"),
+    "totals": [
+        {
+            "rated": examples.money(216000000, "0.000216"),
+            "candidate": examples.money(270000000, "0.00027"),
+            "difference": examples.money(54000000, "0.000054"),
+        }
+    ],
     "organizations": [
         {
             "organization": examples.ORGANIZATION_MONTH["organization"],

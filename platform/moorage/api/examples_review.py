@@ -90,9 +90,12 @@ _ROW: Final = {
     "revenue": _money("9.00", 9 * 10**12),
     "cost": _money("3.60", 36 * 10**11),
     "margin": _money("5.40", 54 * 10**11),
+    "cost_unknown": "",
 }
 MARGIN: Final = {
     "period": "2026-11",
+    "currency": "USD",
+    "currencies": ["EUR", "USD"],
     "total": {**_ROW, "organization_id": "", "served_name": "", "device_class": ""},
     "by_organization": [{**_ROW, "served_name": "", "device_class": ""}],
     "by_model": [{**_ROW, "organization_id": "", "device_class": ""}],
@@ -113,6 +116,8 @@ UNPRICED: Final = {
     "model": "demo/llm",
     "count": 12,
     "since": _AT,
+    "currency": "EUR",
+    "priced_in": ["USD"],
 }
 HELD_MONTH: Final = {
     "id": 4,

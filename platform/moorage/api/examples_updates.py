@@ -15,6 +15,7 @@ FORECAST: Final = {
     "gap_seconds": 0.0,
     "extra_replicas": 1,
     "extra_seconds": 2.4,
+    "device_classes": ["cpu"],
     "extra_cost": {"pico": "60000000", "amount": "0.00006", "currency": "USD"},
 }
 UPDATE: Final = {

@@ -8,6 +8,7 @@ _AT: Final = "2026-11-22T10:00:00Z"
 WALLET: Final = {
     "mode": "prepaid",
     "credit_limit": None,
+    "currency": "USD",
     "balance": money(37_500_000_000_000, "37.50"),
     "owed": money(0, "0.00"),
     "spendable": money(37_400_000_000_000, "37.40"),

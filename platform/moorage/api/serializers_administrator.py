@@ -51,7 +51,9 @@ class OrganizationMonthSerializer(serializers.Serializer[OrganizationMonth]):
     cached_tokens = serializers.IntegerField(source="usage.cached_tokens")
     output_tokens = serializers.IntegerField(source="usage.output_tokens")
     replica_seconds = serializers.IntegerField(source="usage.replica_seconds")
-    amount = MoneyField(source="amount_pico", help_text="What is charged in the month.")
+    amount = MoneyField(
+        source="amount_pico", currency="organization.currency", help_text="What is charged in the month."
+    )
     unpriced = serializers.IntegerField(help_text="Measured facts without a price, in no amount.")
     invoice_id = serializers.SerializerMethodField()
     invoice_status = serializers.SerializerMethodField()

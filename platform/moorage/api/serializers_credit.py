@@ -9,6 +9,7 @@ from moorage.api.paging import PageFields
 from moorage.api.serializers_administrator import ReasonFields
 from moorage.api.serializers_keys import OrganizationSerializer
 from moorage.api.serializers_money import MoneyField
+from moorage.billing.invoice_refunds import BookedAs
 from moorage.billing.meter_export import PICO_PER_MICRO
 from moorage.billing.models import PushStatus, Refund, RefundStatus, UsagePush
 from moorage.kernel.money import PICO_PER_CENT
@@ -23,9 +24,18 @@ class RefundFields(ReasonFields):
         min_value=decimal.Decimal("0.01"),
         max_digits=14,
         decimal_places=2,
-        help_text="At most so much, in whole cents of USD as a decimal string, such as `12.50`.",
+        help_text="At most so much of what the organization pays in, in whole cents, such as `12.50`.",
     )
     key = serializers.CharField(max_length=80, help_text="Yours, for this refund: a repeated call pays back once.")
+
+
+class BookRefundFields(ReasonFields):
+    """What the refund was."""
+
+    booked_as = serializers.ChoiceField(
+        choices=[str(one) for one in BookedAs],
+        help_text="`credit_note`: the charge is taken back, with its tax. `loss`: the bill stands.",
+    )
 
 
 class RefundSerializer(serializers.Serializer[Refund]):
@@ -66,7 +76,7 @@ class UsagePushSerializer(serializers.Serializer[UsagePush]):
     identifier = serializers.CharField(help_text="What the provider knows it by.")
     organization = OrganizationSerializer()
     state = serializers.ChoiceField(choices=_STUCK, source="status")
-    amount = MoneyField(source="value_micro", unit_pico=PICO_PER_MICRO)
+    amount = MoneyField(source="value_micro", unit_pico=PICO_PER_MICRO, currency="organization.currency")
     window_start = serializers.DateTimeField()
     window_end = serializers.DateTimeField()
     attempts = serializers.IntegerField()

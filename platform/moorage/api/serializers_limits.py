@@ -1,4 +1,5 @@
-"""Limits as the API reads and shows them: counts are numbers, money is a decimal string of USD."""
+"""Limits as the API reads and shows them: counts are numbers, money is a decimal string of what the organization
+pays in."""
 
 import decimal
 from collections.abc import Mapping
@@ -26,10 +27,10 @@ def _money(text: str) -> serializers.DecimalField:
         default=None,
         allow_null=True,
         min_value=decimal.Decimal(0),
-        max_value=MOST_MONEY.to_decimal(),
+        max_value=Money(MOST_MONEY).to_decimal(),
         max_digits=24,
         decimal_places=_TWELVE,
-        help_text=f"{text} USD as a decimal string, such as `12.50`. Null: no limit.",
+        help_text=f"{text} A decimal string of what the organization pays in, such as `12.50`. Null: no limit.",
     )
 
 
@@ -68,15 +69,15 @@ class LimitsSerializer(serializers.Serializer):
     concurrent_requests = serializers.IntegerField(allow_null=True)
     tokens_per_day = serializers.IntegerField(allow_null=True)
     tokens_per_month = serializers.IntegerField(allow_null=True)
-    money_per_day = serializers.CharField(allow_null=True, help_text="USD.")
-    money_per_month = serializers.CharField(allow_null=True, help_text="USD.")
+    money_per_day = serializers.CharField(allow_null=True, help_text="In what the organization pays in.")
+    money_per_month = serializers.CharField(allow_null=True, help_text="In what the organization pays in.")
 
 
 class UseSerializer(serializers.Serializer):
     """How one limit stands in the window that is running."""
 
     name = serializers.ChoiceField(choices=[(name, name) for name in NAMES])
-    limit = serializers.CharField(help_text="A number, or USD.")
+    limit = serializers.CharField(help_text="A number, or an amount of what the organization pays in.")
     used = serializers.CharField()
     set_aside = serializers.CharField(
         help_text="Taken by requests being answered, or kept at hand by a gateway; what is not used comes back."

@@ -4,16 +4,18 @@ from typing import Any
 
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
+from rest_framework.fields import get_attribute
 
 from moorage.billing import prices, tiers
 from moorage.billing.models import Meter, Price
 from moorage.billing.tiers import Tier
-from moorage.kernel.money import Money
+from moorage.kernel import currencies
+from moorage.kernel.money import amount_text
 
 
-def money(pico: int, currency: str = prices.CURRENCY) -> dict[str, str]:
+def money(pico: int, currency: str) -> dict[str, str]:
     """Whole pico-units, and the same as an exact decimal."""
-    return {"pico": str(pico), "amount": str(Money(pico)).partition(" ")[0], "currency": currency}
+    return {"pico": str(pico), "amount": amount_text(pico), "currency": currency}
 
 
 @extend_schema_field(
@@ -30,15 +32,39 @@ def money(pico: int, currency: str = prices.CURRENCY) -> dict[str, str]:
     component_name="Money",
 )
 class MoneyField(serializers.Field):
-    """An integer amount, in pico-units, or in units of ``unit_pico`` such as cents."""
+    """An integer amount, in pico-units, or in units of ``unit_pico`` such as cents, in the currency that ``currency``
+    leads to from the same instance, such as ``organization.currency``. There is none to fall back on."""
 
-    def __init__(self, *, unit_pico: int = 1, **kwargs: Any) -> None:
+    def __init__(self, *, unit_pico: int = 1, currency: str = "currency", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._unit_pico = unit_pico
+        self._currency = currency.split(".")
 
-    def to_representation(self, value: Any) -> dict[str, str]:
+    def get_attribute(self, instance: Any) -> tuple[Any, str] | None:
+        """The amount with its currency; None for none."""
+        found = super().get_attribute(instance)
+        return None if found is None else (found, str(get_attribute(instance, self._currency)))
+
+    def to_representation(self, value: tuple[Any, str]) -> dict[str, str]:
         """See money()."""
-        return money(int(value) * self._unit_pico)
+        amount, currency = value
+        return money(int(amount) * self._unit_pico, currency)
+
+
+class CurrencyField(serializers.CharField):
+    """An ISO 4217 code that organizations may pay in."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"max_length": 8, "help_text": "ISO 4217, such as `EUR`.", **kwargs})
+
+    def to_internal_value(self, data: Any) -> str:
+        """In capitals, or a sentence why not."""
+        if self.allow_blank and data == "":
+            return ""
+        try:
+            return currencies.parse(super().to_internal_value(data))
+        except currencies.CurrencyRefused as refused:
+            raise serializers.ValidationError(refused.message) from refused
 
 
 class TierSerializer(serializers.Serializer[Tier]):

@@ -7,9 +7,9 @@ from rest_framework import serializers
 
 from moorage.api.fields import Fields
 from moorage.api.serializers_keys import OrganizationSerializer
-from moorage.api.serializers_money import MoneyField, PriceSerializer
+from moorage.api.serializers_money import CurrencyField, MoneyField, PriceSerializer
 from moorage.billing import prices
-from moorage.billing.dry_run import Difference, DryRun
+from moorage.billing.dry_run import Difference, DryRun, Total
 from moorage.billing.models import Meter, MinimumCommitment, ReplicaState, UnitCost
 from moorage.billing.price_list import PriceEntry
 from moorage.kernel.clock import Period
@@ -34,7 +34,12 @@ class NewPriceFields(Fields):
     price = serializers.CharField(
         max_length=40,
         default="",
-        help_text="A decimal number: USD per 1M tokens, per request or per replica second. A string, not a number.",
+        help_text="A decimal number per 1M tokens, per request or per replica second. A string, not a number.",
+    )
+    currency = CurrencyField(
+        default="",
+        allow_blank=True,
+        help_text="Empty: what the organization pays in; of everybody's price, what new organizations do.",
     )
     tiers = NewTierFields(many=True, default=list, help_text="By the quantity of an organization's calendar month.")
     organization = serializers.CharField(
@@ -76,6 +81,7 @@ class NewCostFields(Fields):
     model = serializers.CharField(max_length=170, default="*", help_text="A served name, or a pattern with `*`.")
     device_class = serializers.CharField(max_length=80, default="", allow_blank=True, help_text="Empty: any.")
     cost = serializers.CharField(max_length=40, help_text="A decimal number, as a price is written.")
+    currency = CurrencyField(default="", allow_blank=True, help_text="Empty: what new organizations pay in.")
     valid_from = serializers.DateTimeField(default=None, allow_null=True, help_text="Null: now.")
     note = serializers.CharField(default="", allow_blank=True, max_length=200)
 
@@ -84,7 +90,7 @@ class NewMinimumFields(Fields):
     """The least that an organization pays a month."""
 
     organization = serializers.CharField(max_length=60, help_text="Its short name.")
-    amount = serializers.CharField(max_length=40, help_text="A decimal number of USD; 0 ends it.")
+    amount = serializers.CharField(max_length=40, help_text="A decimal number of what it pays in; 0 ends it.")
     period = serializers.CharField(max_length=7, help_text="`YYYY-MM`: the first month that it holds for.")
     note = serializers.CharField(default="", allow_blank=True, max_length=200)
 
@@ -97,7 +103,7 @@ class DryRunFields(Fields):
         max_length=_MOST_TEXT,
         trim_whitespace=False,
         help_text="CSV with a head, or a JSON list, as a text: `meter`, `price` or `tiers`, and where wanted `model`, "
-        "`organization`, `state`, `device_class`, `valid_from`, `valid_to`.",
+        "`organization`, `state`, `device_class`, `currency`, `valid_from`, `valid_to`.",
     )
     is_whole = serializers.BooleanField(
         default=False, help_text="The candidate is the whole list; else it is laid over the present one."
@@ -112,6 +118,7 @@ class PriceEntrySerializer(serializers.Serializer[PriceEntry]):
     organization = serializers.SerializerMethodField(help_text="Whose negotiated prices they are; null: everybody's.")
     state = serializers.CharField(allow_blank=True)
     device_class = serializers.CharField(allow_blank=True)
+    currency = serializers.CharField()
     in_force = PriceSerializer(allow_null=True, help_text="Null where the only prices begin later, or have ended.")
     upcoming = PriceSerializer(many=True, help_text="The next first.")
     history = PriceSerializer(many=True, help_text="The last first.")
@@ -151,7 +158,7 @@ class MinimumSerializer(serializers.Serializer[MinimumCommitment]):
 
     id = serializers.CharField()
     organization = OrganizationSerializer()
-    amount = MoneyField(source="pico")
+    amount = MoneyField(source="pico", currency="organization.currency")
     period = serializers.SerializerMethodField(help_text="The first month that it holds for.")
     created_at = serializers.DateTimeField()
     created_by = serializers.CharField()
@@ -185,13 +192,19 @@ class DifferenceSerializer(serializers.Serializer[Difference]):
         return [{"meter": meter, "served_name": name} for meter, name in difference.unpriced]
 
 
+class DryRunTotalSerializer(serializers.Serializer[Total]):
+    """All who pay in one currency."""
+
+    rated = MoneyField(source="rated_pico")
+    candidate = MoneyField(source="candidate_pico")
+    difference = MoneyField(source="difference_pico")
+
+
 class DryRunSerializer(serializers.Serializer[DryRun]):
     """A month re-rated with a candidate: nothing of it was written."""
 
     period = serializers.CharField()
-    rated = MoneyField(source="rated_pico")
-    candidate = MoneyField(source="candidate_pico")
-    difference = MoneyField(source="difference_pico")
+    totals = DryRunTotalSerializer(many=True, help_text="By currency: nothing is converted or added across.")
     organizations = serializers.SerializerMethodField(help_text="The greatest difference first.")
 
     @extend_schema_field(DifferenceSerializer(many=True))

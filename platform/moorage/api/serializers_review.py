@@ -10,7 +10,6 @@ from moorage.api.paging import PageFields
 from moorage.api.serializers_administrator import OrganizationInvoiceSerializer, ReasonFields
 from moorage.api.serializers_keys import OrganizationSerializer
 from moorage.api.serializers_money import MoneyField
-from moorage.api.serializers_usage import PeriodFields
 from moorage.billing.models import (
     AnomalyKind,
     ApprovalKind,
@@ -87,10 +86,6 @@ class AnomaliesFields(PageFields, FormatFields):
     is_open = serializers.BooleanField(default=True, help_text="Only those that nobody has seen to.")
 
 
-class MarginFields(PeriodFields, FormatFields):
-    """Which month."""
-
-
 class AuditFields(PageFields, FormatFields):
     """Which entries; all that is said must fit."""
 
@@ -125,7 +120,7 @@ class ApprovalSerializer(serializers.Serializer[ApprovalRequest]):
     status = serializers.ChoiceField(choices=ApprovalStatus.choices)
     organization = OrganizationSerializer()
     invoice_id = serializers.CharField(allow_blank=True)
-    amount = MoneyField(source="amount_pico")
+    amount = MoneyField(source="amount_pico", currency="organization.currency")
     reason = serializers.CharField()
     requested_by = serializers.CharField()
     requested_at = serializers.DateTimeField()
@@ -193,30 +188,6 @@ class AnomalySerializer(serializers.Serializer[UsageAnomaly]):
     acknowledged_because = serializers.CharField(allow_blank=True)
 
 
-class MarginRowSerializer(serializers.Serializer):
-    """One line; names that it does not tell apart are empty."""
-
-    organization_id = serializers.CharField(allow_blank=True)
-    served_name = serializers.CharField(allow_blank=True)
-    device_class = serializers.CharField(allow_blank=True)
-    seconds = serializers.IntegerField(help_text="Replica seconds; of idle devices device seconds.")
-    revenue = MoneyField(source="revenue_pico")
-    cost = MoneyField(source="cost_pico")
-    margin = MoneyField(source="margin_pico")
-
-
-class MarginSerializer(serializers.Serializer):
-    """A month's revenue, cost of devices and margin. Each table and the idle lines together come to the total."""
-
-    period = serializers.CharField()
-    total = MarginRowSerializer()
-    by_organization = MarginRowSerializer(many=True)
-    by_model = MarginRowSerializer(many=True)
-    by_device_class = MarginRowSerializer(many=True)
-    rows = MarginRowSerializer(many=True, help_text="Every combination.")
-    idle = MarginRowSerializer(many=True, help_text="Devices on which nothing ran: charged to nobody.")
-
-
 class UnpricedUsageSerializer(serializers.Serializer[UnpricedUsage]):
     """Usage without a price: in no amount until somebody sets one."""
 
@@ -225,6 +196,10 @@ class UnpricedUsageSerializer(serializers.Serializer[UnpricedUsage]):
     model = serializers.CharField()
     count = serializers.IntegerField()
     since = serializers.DateTimeField()
+    currency = serializers.CharField(allow_blank=True, help_text="What the organization pays in.")
+    priced_in = serializers.ListField(
+        child=serializers.CharField(), help_text="Other currencies in which there is a price of it."
+    )
 
 
 class HeldMonthSerializer(serializers.Serializer[BillingMonth]):

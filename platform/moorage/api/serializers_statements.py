@@ -131,6 +131,7 @@ def summary_document(view: StatementView) -> dict[str, Any]:
         "statement_id": view.statement_id,
         "sha256": view.sha256,
         "invoice_id": view.invoice.id if view.invoice and view.invoice.status != InvoiceStatus.DRAFT else None,
+        "currency": statement.currency,
         "total": statement.total_pico,
         "credit_applied": statement.credit_applied_pico,
         "due": statement.due_pico,
@@ -163,6 +164,7 @@ def statement_document(view: StatementView) -> dict[str, Any]:
                     "scope": line.scope,
                 },
                 "amount": line.amount_pico,
+                "currency": statement.currency,
             }
             for line in statement.lines
         ],

@@ -35,12 +35,16 @@ class ForecastSerializer(serializers.Serializer[Forecast]):
     )
     extra_replicas = serializers.IntegerField(help_text="More than before, while both run.")
     extra_seconds = serializers.FloatField(allow_null=True, help_text="How long both run; null: it never started.")
+    device_classes = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What each of those more would hold, as prices name it; `cpu`: no device.",
+    )
     extra_cost = serializers.SerializerMethodField(help_text="Of both running, at the price in force; null: unknown.")
 
     @extend_schema_field(MoneyField(allow_null=True))
     def get_extra_cost(self, forecast: Forecast) -> dict[str, str] | None:
         """In money."""
-        found = extra_cost(forecast, organization_id=self.context["organization"].pk, now=clock.now())
+        found = extra_cost(forecast, organization=self.context["organization"], now=clock.now())
         return None if found is None else money(found.pico, found.currency)
 
 

@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from moorage.api.fields import Fields
 from moorage.api.paging import PageFields
-from moorage.api.serializers_money import MoneyField, PriceSerializer
+from moorage.api.serializers_money import MoneyField, PriceSerializer, money
 from moorage.billing.models import Meter
 from moorage.billing.queries import RatedRequest
 from moorage.metering.models import UsageEvent
@@ -129,5 +129,5 @@ def rated_document(rated: RatedRequest) -> dict[str, object]:
         "is_rated": rated.is_rated,
         "unpriced_meter": rated.unpriced_meter,
         "charges": ChargeSerializer(rated.lines, many=True).data,
-        "amount": MoneyField().to_representation(rated.amount_pico),
+        "amount": money(rated.amount_pico, rated.currency),
     }

@@ -1,4 +1,5 @@
-"""The wallet as the API shows and reads it: money is exact, settings are decimal strings of USD."""
+"""The wallet as the API shows and reads it: money is exact, settings are decimal strings of what the
+organization pays in."""
 
 import decimal
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from moorage.api.serializers_money import MoneyField, money
 from moorage.billing.models import BillingMode, GrantKind, LedgerEntry, TopUp
 from moorage.billing.wallet_queries import View
 from moorage.billing.wallet_settings import MOST_PICO, Preferences
-from moorage.kernel.money import PICO_PER_CENT, Money
+from moorage.kernel.money import PICO_PER_CENT, Money, amount_text
 
 _TWELVE: Final = 12
 
@@ -22,7 +23,7 @@ def _amount(text: str, *, decimals: int, **options: Any) -> serializers.DecimalF
         max_value=Money(MOST_PICO).to_decimal(),
         max_digits=24,
         decimal_places=decimals,
-        help_text=f"{text} USD as a decimal string, such as `12.50`.",
+        help_text=f"{text} A decimal string of what the organization pays in, such as `12.50`.",
         **options,
     )
 
@@ -32,8 +33,8 @@ class GrantSerializer(serializers.Serializer):
 
     id = serializers.CharField()
     kind = serializers.ChoiceField(choices=GrantKind.choices)
-    amount = MoneyField(source="amount_pico", help_text="What was granted.")
-    remaining = MoneyField(source="remaining_pico", help_text="What is left of it.")
+    amount = MoneyField(source="amount_pico", currency="organization.currency", help_text="What was granted.")
+    remaining = MoneyField(source="remaining_pico", currency="organization.currency", help_text="What is left of it.")
     priority = serializers.IntegerField(help_text="The lowest is used first.")
     expires_at = serializers.DateTimeField(allow_null=True, help_text="Null: never.")
     created_at = serializers.DateTimeField()
@@ -43,9 +44,9 @@ class AutomaticSerializer(serializers.Serializer):
     """Topping up by itself."""
 
     is_on = serializers.BooleanField()
-    below = serializers.CharField(help_text="USD: topped up when less can be spent.")
-    top_up = serializers.CharField(help_text="USD: how much each time.")
-    monthly_most = serializers.CharField(help_text="USD: no more in a calendar month, UTC.")
+    below = serializers.CharField(help_text="Topped up when less can be spent.")
+    top_up = serializers.CharField(help_text="How much each time.")
+    monthly_most = serializers.CharField(help_text="No more in a calendar month, UTC.")
     saved_method = serializers.CharField(allow_blank=True, help_text="What is charged; empty: nothing is saved.")
 
 
@@ -53,12 +54,13 @@ class WalletSerializer(serializers.Serializer):
     """How an organization pays, and how its money stands."""
 
     mode = serializers.ChoiceField(choices=BillingMode.choices, help_text="Set by an administrator.")
+    currency = serializers.CharField(help_text="What the organization pays in: of every amount here.")
     credit_limit = MoneyField(allow_null=True, help_text="Postpaid: how far beyond its credit. Null: no end.")
     balance = MoneyField(help_text="Credit that is left.")
     owed = MoneyField(help_text="Usage charged and not paid.")
     spendable = MoneyField(allow_null=True, help_text="What the gateways may still spend. Null: no end.")
     grants = GrantSerializer(many=True, help_text="With something left, in the order in which they are used.")
-    alert_below = serializers.CharField(allow_null=True, help_text="USD: owners are mailed when less is left.")
+    alert_below = serializers.CharField(allow_null=True, help_text="Owners are mailed when less is left.")
     automatic = AutomaticSerializer()
 
 
@@ -102,7 +104,7 @@ class MovementSerializer(serializers.Serializer[LedgerEntry]):
 
     def get_amount(self, entry: LedgerEntry) -> dict[str, str]:
         """As the customer sees it: the ledger's credit is an addition."""
-        return money(-entry.amount_pico)
+        return money(-entry.amount_pico, entry.account.currency)
 
 
 class ModeFields(Fields):
@@ -116,7 +118,7 @@ class ModeFields(Fields):
 
 
 def pico_of(amount: decimal.Decimal | None) -> int | None:
-    """Pico-units of USD."""
+    """Pico-units of the organization's currency."""
     return None if amount is None else Money.from_decimal(amount).pico
 
 
@@ -132,30 +134,31 @@ def preferences_from(fields: Mapping[str, Any]) -> Preferences:
 
 
 def cents_of(amount: decimal.Decimal) -> int:
-    """Whole cents of USD; the field allows no more digits."""
+    """Whole cents; the field allows no more digits."""
     return Money.from_decimal(amount).pico // PICO_PER_CENT
 
 
 def wallet_document(view: View) -> dict[str, Any]:
     """``view`` as WalletSerializer says."""
-    wallet = view.wallet
+    wallet, currency = view.wallet, view.currency
 
-    def usd(pico: int | None) -> str | None:
-        return None if pico is None else str(Money(pico)).partition(" ")[0]
+    def text(pico: int | None) -> str | None:
+        return None if pico is None else amount_text(pico)
 
     return {
         "mode": wallet.mode,
-        "credit_limit": None if wallet.credit_limit_pico is None else money(wallet.credit_limit_pico),
-        "balance": money(view.credit_pico),
-        "owed": money(view.owed_pico),
-        "spendable": None if view.left_pico is None else money(view.left_pico),
+        "currency": currency,
+        "credit_limit": None if wallet.credit_limit_pico is None else money(wallet.credit_limit_pico, currency),
+        "balance": money(view.credit_pico, currency),
+        "owed": money(view.owed_pico, currency),
+        "spendable": None if view.left_pico is None else money(view.left_pico, currency),
         "grants": GrantSerializer(view.grants, many=True).data,
-        "alert_below": usd(wallet.alert_below_pico),
+        "alert_below": text(wallet.alert_below_pico),
         "automatic": {
             "is_on": wallet.is_automatic,
-            "below": usd(wallet.below_pico),
-            "top_up": usd(wallet.top_up_cents * PICO_PER_CENT),
-            "monthly_most": usd(wallet.monthly_most_cents * PICO_PER_CENT),
+            "below": text(wallet.below_pico),
+            "top_up": text(wallet.top_up_cents * PICO_PER_CENT),
+            "monthly_most": text(wallet.monthly_most_cents * PICO_PER_CENT),
             "saved_method": view.saved_method,
         },
     }

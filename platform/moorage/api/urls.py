@@ -17,6 +17,7 @@ from moorage.api import (
     administrator_trouble,
     administrator_watch,
     bills,
+    currency,
     deployment_verbs,
     deployments,
     environments,
@@ -146,10 +147,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path("admin/requests/<segment:request_id>", administrator.AnyRequestView.as_view(), name="admin_request"),
     path("admin/nodes/<segment:name>", administrator_nodes.NodeView.as_view(), name="admin_node"),
+    path("admin/nodes/<segment:name>/marks", administrator_nodes.NodeMarksView.as_view(), name="admin_node_marks"),
     path("admin/nodes/<segment:name>/drain", administrator_nodes.DrainNodeView.as_view(), name="admin_drain_node"),
-    path(
-        "admin/nodes/<segment:name>/undrain", administrator_nodes.UndrainNodeView.as_view(), name="admin_undrain_node"
-    ),
+    path("admin/nodes/<segment:name>/resume", administrator_nodes.ResumeNodeView.as_view(), name="admin_resume_node"),
     path("admin/nodes", administrator.NodesView.as_view(), name="admin_nodes"),
     path("admin/prices", administrator_prices.PricesView.as_view(), name="admin_prices"),
     path("admin/prices/dry-run", administrator_prices.DryRunView.as_view(), name="admin_price_dry_run"),
@@ -166,6 +166,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     ),
     path(f"{_INVOICE}/mark-paid", administrator_billing.MarkPaidView.as_view(), name="admin_mark_paid"),
     path(f"{_INVOICE}/send-back", administrator_review.SendBackView.as_view(), name="admin_send_back"),
+    path(f"{_INVOICE}/book-refund", administrator_credit.BookRefundView.as_view(), name="admin_book_refund"),
     path(f"{_INVOICE}/adjust", administrator_review.AdjustView.as_view(), name="admin_adjust"),
     path(
         f"{_INVOICE}/mark-uncollectible", administrator_review.UncollectibleView.as_view(), name="admin_uncollectible"
@@ -239,6 +240,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "admin/organizations/<segment:slug>/trust-class",
         isolation.TrustClassView.as_view(),
         name="admin_trust_class",
+    ),
+    path(
+        "admin/organizations/<segment:slug>/currency",
+        currency.OrganizationCurrencyView.as_view(),
+        name="admin_currency",
     ),
     path("admin/hosts", isolation.HostsView.as_view(), name="admin_hosts"),
     path("admin/reconciliation", administrator_watch.ReconciliationView.as_view(), name="admin_reconciliation"),

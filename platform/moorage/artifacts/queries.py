@@ -1,5 +1,7 @@
 """Questions about artifacts and credentials; rows of one organization only."""
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.db.models import QuerySet
 
@@ -31,3 +33,11 @@ def credentials(*, organization: Organization) -> QuerySet[RegistryCredential]:
 def catalogue() -> list[str]:
     """References of the models on this installation's disk, such as `catalog/tiny:latest`."""
     return [f"{CATALOG}/{name}" for name in LayoutSource(settings.MOORAGE_CATALOG).names()]
+
+
+def references_of(digests: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """What anybody calls the models with these digests. For administrators alone."""
+    found: dict[str, set[str]] = {}
+    for digest, reference in Artifact.objects.filter(digest__in=list(digests)).values_list("digest", "reference"):
+        found.setdefault(digest, set()).add(reference)
+    return {digest: tuple(sorted(references)) for digest, references in found.items()}

@@ -3,7 +3,7 @@
 Registries are spoken to outside any transaction; what was learnt is written afterwards in one short statement.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -102,6 +102,12 @@ def files_here(artifact: Artifact, *, store: Store | None = None) -> tuple[tuple
     store = store or Store(settings.MOORAGE_STORE)
     layers = {layer.digest: layer for layer in artifact.model_manifest.layers}.values()
     return tuple((layer.file_path, layer.size_bytes, store.bytes_here(layer)) for layer in layers)
+
+
+def models_here(digests: Iterable[str], *, store: Store | None = None) -> frozenset[str]:
+    """Those of these manifest digests whose model lies in this node's store, complete."""
+    store = store or Store(settings.MOORAGE_STORE)
+    return frozenset(digest for digest in digests if store.model_path(digest).is_dir())
 
 
 @transaction.atomic

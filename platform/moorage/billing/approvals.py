@@ -214,7 +214,7 @@ def _audit(request: ApprovalRequest, by: Actor, action: str, reason: str) -> Non
             "reason": reason,
             "request": request.pk,
             "kind": str(request.kind),
-            "amount": str(Money(int(request.amount_pico))),
+            "amount": str(Money(int(request.amount_pico), request.organization.currency)),
             "requested_by": request.requested_by,
         },
     )

@@ -1,8 +1,9 @@
 """A price list that is not in force: read from CSV or JSON, row by row, with one sentence for the first bad row. Pure.
 
 A row has ``meter`` and ``price`` (as people write it) or ``tiers``; ``model``, ``organization`` (short name or id),
-``state``, ``device_class``, ``valid_from`` and ``valid_to`` may be left out. Tiers are ``0: 0; 1000000: 0.25`` in CSV
-and ``[{"from": 0, "price": "0"}, …]`` in JSON: from which quantity of the month on, at which price.
+``state``, ``device_class``, ``currency``, ``valid_from`` and ``valid_to`` may be left out. Tiers are
+``0: 0; 1000000: 0.25`` in CSV and ``[{"from": 0, "price": "0"}, …]`` in JSON: from which quantity of the month on, at
+which price.
 """
 
 import csv
@@ -19,6 +20,7 @@ from moorage.billing.models import Meter
 from moorage.billing.price_book import PriceRow
 from moorage.billing.price_scope import Scope
 from moorage.billing.tiers import Tier
+from moorage.kernel.currencies import CurrencyRefused
 
 #: As many rows as anybody has prices.
 MOST: Final = 5000
@@ -29,6 +31,7 @@ _FIELDS: Final = (
     "organization",
     "state",
     "device_class",
+    "currency",
     "valid_from",
     "valid_to",
     "tiers",
@@ -45,7 +48,7 @@ def parse(text: str, *, organizations: Mapping[str, Organization], begins: dt.da
             raise CandidateInvalid(f"A candidate has at most {MOST} rows.", param="rows")
         try:
             price = _price(len(found), row, organizations, begins)
-        except InvalidPrice as error:
+        except (InvalidPrice, CurrencyRefused) as error:
             raise CandidateInvalid(f"{name}: {error.message}", param="rows") from error
         first = seen.setdefault((price.scope, price.valid_from), name)
         if first != name:
@@ -124,6 +127,7 @@ def _price(
         organization=organization,
         state=texts["state"],
         device_class=texts["device_class"],
+        currency=texts["currency"],
     ).checked()
     graduated = _graduated(meter, row.get("tiers"))
     if bool(graduated) == bool(texts["price"]):
@@ -139,6 +143,7 @@ def _price(
         organization_id=organization.pk if organization else None,
         state=scope.state,
         device_class=scope.device_class,
+        currency=scope.currency,
         pico_per_unit=tiers.dearest(graduated) if graduated else prices.parse(meter, texts["price"]),
         tiers=graduated,
         valid_from=valid_from,

@@ -15,7 +15,7 @@ from django.db.models import Count, Sum
 from django.db.models.functions import TruncMonth
 
 from moorage.accounts.models import Organization
-from moorage.billing import invoices, ledger, locks, prices, rater, settlement, tiers, wallets
+from moorage.billing import invoices, ledger, locks, rater, settlement, tiers, wallets
 from moorage.billing import statement as statements
 from moorage.billing.ledger import Account, Entry
 from moorage.billing.models import BillingMonth, MinimumCommitment, RatedUsage, Statement, UnratedUsage
@@ -203,7 +203,7 @@ def running(*, organization: Organization, period: Period, with_minimum: bool = 
         organization_id=organization.id,
         organization_name=organization.name,
         period=period,
-        currency=prices.CURRENCY,
+        currency=organization.currency,
         lines=lines,
         credit_applied_pico=wallets.applied_in(organization.pk, period.start),
         unpriced=unpriced(organization=organization, period=period),

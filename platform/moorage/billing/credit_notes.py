@@ -59,11 +59,14 @@ def issue(
     by: Actor,
     parts: Sequence[Part] | None = None,
     amount_cents: int | None = None,
+    total_cents: int | None = None,
     is_to_wallet: bool = False,
+    is_paid_back: bool = False,
     now: dt.datetime | None = None,
 ) -> CreditNote:
-    """Takes back ``parts`` of the invoice, or ``amount_cents`` before tax spread over its lines, or (neither) all that
-    is left of it. ``is_to_wallet``: what was paid already becomes credit of the organization instead of a refund.
+    """Takes back ``parts`` of the invoice, or ``amount_cents`` before tax or ``total_cents`` with tax, spread over its
+    lines, or (none of them) all that is left of it. ``is_to_wallet``: what was paid already becomes credit of the
+    organization instead of a refund. ``is_paid_back``: it went back at the provider before, which is told nothing.
 
     Raises ReasonMissing, NothingToCredit, InvalidCredit. An invoice of which nothing is owed any more is paid.
     """
@@ -76,7 +79,7 @@ def issue(
         raise NothingToCredit
     # What credit has paid, no provider can give back.
     is_to_wallet = is_to_wallet or settlement.is_from_credit(locked.pk)
-    credit = _planned(locked, parts, amount_cents)
+    credit = _planned(locked, parts, amount_cents, total_cents)
     note = _kept(locked, credit, reason=said, by=by, moment=moment, is_to_wallet=is_to_wallet)
     _post(note, locked, credit)
     if note.is_to_wallet:
@@ -88,7 +91,8 @@ def issue(
             funded_by=Account.RECEIVABLE,
             by=by,
         )
-    _tell_provider(note, locked, moment)
+    if not is_paid_back:
+        _tell_provider(note, locked, moment)
     if note.owed_cents and owed.cents(locked) == 0:
         states.move(
             locked, to=InvoiceStatus.PAID, reason=f"{number_text(note)} credits all that was owed.", paid_at=moment
@@ -160,7 +164,9 @@ def lines_left(invoice: Invoice) -> tuple[LineLeft, ...]:
     return tuple(left)
 
 
-def _planned(invoice: Invoice, wanted: Sequence[Part] | None, amount_cents: int | None) -> Credit:
+def _planned(
+    invoice: Invoice, wanted: Sequence[Part] | None, amount_cents: int | None, total_cents: int | None
+) -> Credit:
     lines, left = lines_left(invoice), owed.left_of(invoice)
     credited = dict(
         CreditNoteTaxLine.objects.filter(credit_note__invoice_id=invoice.pk)
@@ -178,6 +184,10 @@ def _planned(invoice: Invoice, wanted: Sequence[Part] | None, amount_cents: int 
         )
         for line in InvoiceTaxLine.objects.filter(invoice_id=invoice.pk).order_by("position")
     )
+    if total_cents is not None and total_cents != left.total_cents:
+        amount_cents = credit_rules.before_tax(
+            total_cents, lines=lines, tax=tax, left=left, subtotal_cents=invoice.subtotal_cents
+        )
     if amount_cents is not None and wanted is None:
         wanted = credit_rules.spread(amount_cents, lines=lines)
     if wanted is None:

@@ -105,6 +105,24 @@ def parts(
     )
 
 
+def before_tax(
+    total_cents: int, *, lines: Sequence[LineLeft], tax: Sequence[TaxLeft], left: Amounts, subtotal_cents: int
+) -> int:
+    """How much before tax comes to ``total_cents`` with its tax. Raises InvalidCredit where no amount does: tax is
+    rounded to cents, so that some totals are none."""
+    low, high = 1, min(total_cents, left.subtotal_cents)
+    while low <= high:
+        middle = (low + high) // 2
+        wanted = spread(middle, lines=lines)
+        comes_to = parts(wanted, lines=lines, tax=tax, left=left, subtotal_cents=subtotal_cents).amounts.total_cents
+        if comes_to == total_cents:
+            return middle
+        low, high = (middle + 1, high) if comes_to < total_cents else (low, middle - 1)
+    raise InvalidCredit(
+        f"No part of the invoice comes to exactly {total_cents} cents with its tax, or not so much of it is left."
+    )
+
+
 def spread(cents: int, *, lines: Sequence[LineLeft]) -> tuple[Part, ...]:
     """``cents`` over the lines in proportion to what is left of them, by largest remainder. Raises InvalidCredit."""
     charged = [line for line in lines if line.cents > 0]

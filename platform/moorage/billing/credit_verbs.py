@@ -121,7 +121,7 @@ def do_credit(organization: Organization, pico: int, by: Actor, said: str, detai
         by=by,
         action="credit.given",
         subject=granted.pk,
-        detail={"reason": said, "amount": str(Money(pico))},
+        detail={"reason": said, "amount": str(Money(pico, organization.currency))},
     )
 
 

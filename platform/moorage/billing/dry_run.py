@@ -6,7 +6,7 @@ the same, and what a graduated price comes to depends on the month's quantity al
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from django.db import connection
@@ -49,6 +49,8 @@ class UsageSum:
     """Usage of one kind that ended while no price changed: from ``since`` on."""
 
     organization_id: str
+    #: What the organization pays in.
+    currency: str
     served_name: str
     state: str
     device_class: str
@@ -81,6 +83,25 @@ class Difference:
     unpriced: tuple[tuple[str, str], ...]
 
     @property
+    def currency(self) -> str:
+        """What its amounts are in."""
+        return self.organization.currency
+
+    @property
+    def difference_pico(self) -> int:
+        """What the candidate adds; negative: what it takes away."""
+        return self.candidate_pico - self.rated_pico
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """What all who pay in one currency came to, and would come to."""
+
+    currency: str
+    rated_pico: int
+    candidate_pico: int
+
+    @property
     def difference_pico(self) -> int:
         """What the candidate adds; negative: what it takes away."""
         return self.candidate_pico - self.rated_pico
@@ -94,19 +115,16 @@ class DryRun:
     differences: tuple[Difference, ...]
 
     @property
-    def rated_pico(self) -> int:
-        """What all of it came to."""
-        return sum(one.rated_pico for one in self.differences)
-
-    @property
-    def candidate_pico(self) -> int:
-        """What all of it would come to."""
-        return sum(one.candidate_pico for one in self.differences)
-
-    @property
-    def difference_pico(self) -> int:
-        """What the candidate adds; negative: what it takes away."""
-        return self.candidate_pico - self.rated_pico
+    def totals(self) -> tuple[Total, ...]:
+        """Each currency's own: amounts of two currencies are never added."""
+        return tuple(
+            Total(
+                currency=currency,
+                rated_pico=sum(one.rated_pico for one in self.differences if one.currency == currency),
+                candidate_pico=sum(one.candidate_pico for one in self.differences if one.currency == currency),
+            )
+            for currency in sorted({one.currency for one in self.differences})
+        )
 
 
 def run(*, period: Period, text: str, is_whole: bool = False) -> DryRun:
@@ -117,7 +135,8 @@ def run(*, period: Period, text: str, is_whole: bool = False) -> DryRun:
     rows = candidates.parse(text, organizations=known, begins=period.start)
     if not is_whole:
         rows = candidates.over(rater.price_rows(), rows)
-    rerated = rerate(_sums(period, rows), PriceBook(rows))
+    paid_in = {one.pk: one.currency for one in organizations}
+    rerated = rerate(_sums(period, rows, paid_in), PriceBook(rows))
     month = Q(ended_at__gte=period.start, ended_at__lt=period.end)
     by_organization = RatedUsage.objects.filter(month).order_by().values_list("organization_id")
     rated = dict(by_organization.annotate(pico=Sum("amount_pico")))
@@ -165,6 +184,7 @@ def rerate(sums: Iterable[UsageSum], book: PriceBook) -> Rerated:
             price = book.in_force(
                 meter=meter,
                 served_name=one.served_name,
+                currency=one.currency,
                 moment=one.since,
                 organization_id=one.organization_id,
                 state=one.state,
@@ -183,8 +203,8 @@ def rerate(sums: Iterable[UsageSum], book: PriceBook) -> Rerated:
     return Rerated(pico=pico, unpriced={key: frozenset(names) for key, names in unpriced.items()})
 
 
-def _sums(period: Period, rows: Sequence[PriceRow]) -> list[UsageSum]:
-    """The month's usage, cut where a price of ``rows`` begins or ends."""
+def _sums(period: Period, rows: Sequence[PriceRow], paid_in: Mapping[str, str]) -> list[UsageSum]:
+    """The month's usage of those who pay, cut where a price of ``rows`` begins or ends."""
     bounds = {bound for row in rows for bound in (row.valid_from, row.valid_to) if bound is not None}
     edges = [period.start, *sorted(bound for bound in bounds if period.start < bound < period.end)]
     parameters: dict[str, dt.datetime | list[dt.datetime]] = {"edges": edges, "start": period.start, "end": period.end}
@@ -195,6 +215,7 @@ def _sums(period: Period, rows: Sequence[PriceRow]) -> list[UsageSum]:
             found += [
                 UsageSum(
                     organization_id=row[0],
+                    currency=paid_in[row[0]],
                     served_name=row[1],
                     state=row[2],
                     device_class=row[3],
@@ -202,5 +223,6 @@ def _sums(period: Period, rows: Sequence[PriceRow]) -> list[UsageSum]:
                     quantities=tuple(zip(_METERS, map(int, row[5:]), strict=True)),
                 )
                 for row in cursor.fetchall()
+                if row[0] in paid_in
             ]
     return found

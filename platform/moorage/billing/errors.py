@@ -23,6 +23,8 @@ PlatformError
 │   ├── NotOffered
 │   ├── NothingToRefund
 │   ├── TopUpChanged
+│   ├── CurrencyInUse
+│   ├── CurrencyUnpriced
 │   └── PaidElsewhere
 ├── InvalidInput
 │   ├── InvalidPrice
@@ -42,6 +44,18 @@ The payment provider's own errors are in payments.py; a ledger that does not add
 """
 
 from moorage.kernel import errors
+
+
+class CurrencyInUse(errors.Conflict):
+    """The organization has been priced, charged or credited in its currency. It pays in that for good."""
+
+    code = "currency_in_use"
+
+
+class CurrencyUnpriced(errors.Conflict):
+    """There are no generally valid prices in this currency. Set them first."""
+
+    code = "currency_unpriced"
 
 
 class InvoiceNotFound(errors.NotFound):
@@ -217,6 +231,12 @@ class NothingToPayOut(errors.Conflict):
     """Nothing of this credit note goes back by bank transfer."""
 
     code = "nothing_to_pay_out"
+
+
+class NothingToBook(errors.Conflict):
+    """The provider has paid nothing of this invoice back that is not booked already."""
+
+    code = "nothing_to_book"
 
 
 class NothingToRefund(errors.Conflict):

@@ -85,8 +85,11 @@ def draft(*, statement: FrozenStatement, now: dt.datetime, policy: ReviewPolicy 
             highest_before_pico=_highest_before(statement),
             line_count=len(frozen.lines),
             unpriced_count=len(frozen.unpriced),
+            currency=invoice.currency,
         ),
-        *review_reasons(policy or review_policy(), total_cents=invoice.total_cents, is_first=is_first),
+        *review_reasons(
+            policy or review_policy(), total_cents=invoice.total_cents, is_first=is_first, currency=invoice.currency
+        ),
     ]
     if reasons:
         states.move(invoice, to=InvoiceStatus.IN_REVIEW, reason=" ".join(reasons))

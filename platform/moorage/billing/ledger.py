@@ -19,7 +19,6 @@ from moorage.accounts.models import Organization
 from moorage.billing.chart import Account
 from moorage.billing.errors import NotReversible, ReasonMissing
 from moorage.billing.models import LedgerAccount, LedgerEntry, LedgerTransaction, new_transaction_id
-from moorage.billing.prices import CURRENCY
 from moorage.billing.proof import Proof, prove
 from moorage.kernel import clock
 
@@ -45,10 +44,11 @@ def post(
     idempotency_key: str,
     entries: Sequence[Entry],
     effective_at: dt.datetime,
-    currency: str = CURRENCY,
+    currency: str | None = None,
     reverses: LedgerTransaction | None = None,
 ) -> LedgerTransaction:
-    """Posts one transaction, or gives back the one that already has this key.
+    """Posts one transaction in ``currency`` (None: what the organizations of the entries pay in), or gives back the one
+    that already has this key.
 
     Entries must sum to zero and none may be zero; a key that is known must come with the entries it came with.
     Anything else is a mistake of ours and asserts (the database refuses the former too).
@@ -58,7 +58,7 @@ def post(
         idempotency_key=idempotency_key,
         entries=entries,
         effective_at=effective_at,
-        currency=currency,
+        currency=currency or _currency_of(entries),
         reverses=reverses,
     )
     return posted
@@ -159,7 +159,7 @@ class Posting:
     idempotency_key: str
     entries: tuple[Entry, ...]
     effective_at: dt.datetime
-    currency: str = CURRENCY
+    currency: str
 
 
 @transaction.atomic
@@ -207,12 +207,19 @@ def post_all(postings: Sequence[Posting]) -> None:
     )
 
 
-def balance(*, organization: Organization, kind: Account, currency: str = CURRENCY) -> int:
-    """The sum of an account in pico-units; positive is debit."""
-    found = LedgerEntry.objects.filter(
-        account__organization=organization, account__kind=str(kind), account__currency=currency
-    ).aggregate(total=Sum("amount_pico"))["total"]
+def balance(*, organization: Organization, kind: Account) -> int:
+    """The sum of an account in pico-units of the organization's one currency; positive is debit."""
+    found = LedgerEntry.objects.filter(account__organization=organization, account__kind=str(kind)).aggregate(
+        total=Sum("amount_pico")
+    )["total"]
     return int(found or 0)
+
+
+def _currency_of(entries: Sequence[Entry]) -> str:
+    owners = {entry.organization_id for entry in entries}
+    found = set(Organization.objects.filter(pk__in=owners).values_list("currency", flat=True))
+    assert len(found) == 1, "a transaction is of organizations that pay in one currency"
+    return found.pop()
 
 
 def _entries(posted: LedgerTransaction) -> list[tuple[str | None, str, int]]:

@@ -1,13 +1,17 @@
-"""Revenue, cost of devices and margin of a month, by organization, model and device class. Pure, whole pico-dollars.
+"""Revenue, cost of devices and margin of a month in one currency, by organization, model and device class. Pure, whole
+pico-units.
 
 Revenue is rated usage. What tokens earned is shared among the device classes that the deployment ran on, by their
 seconds; where none ran it belongs to no class. Cost is replica seconds at what a second of the class costs. Devices
 cost while nobody runs on them too: that is idle cost, charged to nobody and shown as its own line. Whatever is shared
-adds up to what was there: the largest remainders get the last pico.
+adds up to what was there: the largest remainders get the last pico. Nothing is converted: where a cost is declared in
+another currency than the revenue's alone, it is unknown here, and so is the margin.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+
+from moorage.kernel.currencies import USD
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class Ran:
     device_class: str
     seconds: int
     cost_pico: int
+    #: False: what it costs is declared in other currencies alone.
+    is_cost_known: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +57,15 @@ class Row:
     device_class: str = ""
     seconds: int = 0
     revenue_pico: int = 0
+    #: What is known of it.
     cost_pico: int = 0
+    is_cost_known: bool = True
+    #: What the amounts are in.
+    currency: str = USD
 
     @property
     def margin_pico(self) -> int:
-        """What is left."""
+        """What is left, where the cost is known."""
         return self.revenue_pico - self.cost_pico
 
 
@@ -98,8 +108,16 @@ def devices_of(device_class: str) -> tuple[tuple[str, int], ...]:
     return tuple(found)
 
 
-def build(*, earned: Iterable[Earned], ran: Iterable[Ran], stood: Iterable[Stood] = ()) -> Margin:
-    """The tables of a month."""
+def build(
+    *,
+    earned: Iterable[Earned],
+    ran: Iterable[Ran],
+    stood: Iterable[Stood] = (),
+    busy: Iterable[Ran] | None = None,
+    currency: str = USD,
+) -> Margin:
+    """The tables of a month in ``currency``: ``earned`` and ``ran`` are of those who pay in it; ``busy`` is all that
+    ran on the devices of ``stood``, whoever's it was, at what these cost (None: ``ran``)."""
     times = list(ran)
     rows = [
         Row(
@@ -108,14 +126,18 @@ def build(*, earned: Iterable[Earned], ran: Iterable[Ran], stood: Iterable[Stood
             device_class=one.device_class,
             seconds=one.seconds,
             cost_pico=one.cost_pico,
+            is_cost_known=one.is_cost_known,
         )
         for one in times
     ]
     for one in earned:
         rows.extend(_placed(one, times))
+    rows = [dataclasses.replace(row, currency=currency) for row in rows]
     finest = _summed(rows, lambda row: (row.organization_id, row.served_name, row.device_class))
-    idle = _idle(stood, times)
-    total = _sum([*finest, *idle], Row())
+    idle = tuple(
+        dataclasses.replace(row, currency=currency) for row in _idle(stood, times if busy is None else list(busy))
+    )
+    total = _sum([*finest, *idle], Row(currency=currency))
     return Margin(
         rows=finest,
         by_organization=_summed(finest, lambda row: (row.organization_id, "", "")),
@@ -150,7 +172,7 @@ def _placed(earned: Earned, times: Sequence[Ran]) -> list[Row]:
     ]
 
 
-def _idle(stood: Iterable[Stood], times: Iterable[Ran]) -> tuple[Row, ...]:
+def _idle(stood: Iterable[Stood], times: Sequence[Ran]) -> tuple[Row, ...]:
     """Device seconds that stood less those that ran, and the same of what they cost, by device.
     Where more ran than stood (a device was added late to the books) nothing was idle."""
     used: dict[str, int] = {}
@@ -177,7 +199,10 @@ def _summed(rows: Iterable[Row], key: Callable[[Row], tuple[str, str, str]]) -> 
     for row in rows:
         groups.setdefault(key(row), []).append(row)
     summed = [
-        _sum(found, Row(organization_id=names[0], served_name=names[1], device_class=names[2]))
+        _sum(
+            found,
+            Row(organization_id=names[0], served_name=names[1], device_class=names[2], currency=found[0].currency),
+        )
         for names, found in groups.items()
     ]
     return tuple(
@@ -187,6 +212,8 @@ def _summed(rows: Iterable[Row], key: Callable[[Row], tuple[str, str, str]]) -> 
 
 def _sum(rows: Iterable[Row], names: Row) -> Row:
     seconds = revenue = cost = 0
+    is_known = True
     for row in rows:
+        is_known = is_known and row.is_cost_known
         seconds, revenue, cost = seconds + row.seconds, revenue + row.revenue_pico, cost + row.cost_pico
-    return dataclasses.replace(names, seconds=seconds, revenue_pico=revenue, cost_pico=cost)
+    return dataclasses.replace(names, seconds=seconds, revenue_pico=revenue, cost_pico=cost, is_cost_known=is_known)

@@ -1,5 +1,6 @@
 """Usage for the provider's meter, one unit a micro-dollar: what is pushed is the month's rated sum, rounded down, minus
 what was pushed before. So the pushes of a month always add up to the floor of its sum. Off unless a meter is named.
+The meter counts micro-dollars: usage of whoever pays in another currency is not told to it, and nobody waits for it.
 
 An organization has at most one push on its way. Whoever sends it holds the organization's advisory lock for the time
 of the call; the lock ends with its process. A push is on record as sent before the first call, keeps its identifier in
@@ -31,6 +32,7 @@ from moorage.billing.payments import (
     UsageReport,
 )
 from moorage.kernel.clock import Period
+from moorage.kernel.currencies import USD
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +78,7 @@ def why_unsent(*, organization_id: str, period_start: dt.datetime, provider: Pay
     Of a month whose usage the provider takes no more, only pushes that were begun are waited for: what it misses is
     shown by reconciliation, and the customer's bill does not depend on it.
     """
-    if Capability.METER not in provider.capabilities:
+    if Capability.METER not in provider.capabilities or not is_metered(organization_id):
         return ""
     pushes = UsagePush.objects.filter(organization_id=organization_id, period_start=period_start)
     open_ones = pushes.exclude(status__in=[PushStatus.ACKED, PushStatus.DROPPED])
@@ -87,6 +89,11 @@ def why_unsent(*, organization_id: str, period_start: dt.datetime, provider: Pay
         return ""
     missing = _floor(organization_id, period_start) - _pushed(organization_id, period_start)
     return f"Usage of the month for {missing} micro-dollars is not pushed yet." if missing else ""
+
+
+def is_metered(organization_id: str) -> bool:
+    """Whether the organization's usage goes to the meter, which counts micro-dollars."""
+    return Organization.objects.filter(pk=organization_id, currency=USD).exists()
 
 
 def stuck(status: str | None = None) -> QuerySet[UsagePush]:
@@ -125,7 +132,11 @@ def resolve(*, push: UsagePush, is_received: bool, reason: str, by: Actor) -> No
 
 def _months(now: dt.datetime) -> list[tuple[str, dt.datetime]]:
     """Organizations with the months that may have grown since their last push, the older month first."""
-    recent = BillingMonth.objects.filter(period_start__gte=now - _GROWS_FOR, period_start__lte=now)
+    recent = BillingMonth.objects.filter(
+        period_start__gte=now - _GROWS_FOR,
+        period_start__lte=now,
+        organization_id__in=Organization.objects.filter(currency=USD).values("pk"),
+    )
     return list(recent.order_by("period_start", "organization_id").values_list("organization_id", "period_start"))
 
 

@@ -43,6 +43,7 @@ def start_setup(*, organization: Organization, return_url: str, cancel_url: str)
     with _plainly():
         page = provider.start_setup(
             customers.reference_of(organization=organization, provider=provider),
+            currency=organization.currency,
             return_url=return_url,
             cancel_url=cancel_url,
             # Each visit is a page of its own: one that was left open must not be the next one.

@@ -150,9 +150,11 @@ class PaymentProvider(Protocol):
 
     # The payment method.
 
-    def start_setup(self, customer_reference: str, *, return_url: str, cancel_url: str, idempotency_key: str) -> Page:
-        """A page on which the customer saves a payment method. SAVED_METHOD. ``return_url`` is called with the
-        page's reference in its query as ``page``."""
+    def start_setup(
+        self, customer_reference: str, *, currency: str, return_url: str, cancel_url: str, idempotency_key: str
+    ) -> Page:
+        """A page on which the customer saves a payment method for charges in ``currency``. SAVED_METHOD.
+        ``return_url`` is called with the page's reference in its query as ``page``."""
         ...
 
     def finish_setup(self, reference: str, *, customer_reference: str) -> SavedMethod | None:
@@ -198,6 +200,11 @@ class PaymentProvider(Protocol):
 
     def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:
         """Every refund of a payment, by its own reference or that of what was charged for it; nothing for one that is
+        not known, and without REFUND."""
+        ...
+
+    def refunds_of_invoice(self, reference: str) -> Iterator[ProviderRefund]:
+        """Every refund of what was paid of an invoice, those of its credit notes among them; nothing for one that is
         not known, and without REFUND."""
         ...
 

@@ -33,6 +33,7 @@ class WithoutCards:
         self,
         customer_reference: str,  # noqa: ARG002
         *,
+        currency: str,  # noqa: ARG002
         return_url: str,  # noqa: ARG002
         cancel_url: str,  # noqa: ARG002
         idempotency_key: str,  # noqa: ARG002
@@ -65,6 +66,10 @@ class WithoutCards:
         _missing(Capability.REFUND)
 
     def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:  # noqa: ARG002
+        """See the port."""
+        return iter(())
+
+    def refunds_of_invoice(self, reference: str) -> Iterator[ProviderRefund]:  # noqa: ARG002
         """See the port."""
         return iter(())
 

@@ -114,6 +114,7 @@ class MemoryProvider(MemoryHands):
         self,
         customer_reference: str,
         *,
+        currency: str,  # noqa: ARG002
         return_url: str,  # noqa: ARG002
         cancel_url: str,  # noqa: ARG002
         idempotency_key: str,
@@ -175,6 +176,11 @@ class MemoryProvider(MemoryHands):
     def refunds_of(self, reference: str) -> Iterator[ProviderRefund]:
         """See the port."""
         return (one for one in list(self._refunds.values()) if one.payment_reference == reference)
+
+    def refunds_of_invoice(self, reference: str) -> Iterator[ProviderRefund]:
+        """See the port."""
+        paid = self._invoice_payments.get(reference)
+        return self.refunds_of(paid.reference) if paid is not None else iter(())
 
     def fetch_dispute(self, reference: str) -> ProviderDispute:
         """See the port."""

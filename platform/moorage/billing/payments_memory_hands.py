@@ -107,9 +107,10 @@ class MemoryHands:
         self._disputes[reference] = dataclasses.replace(self.fetch_dispute(reference), status=status)
 
     def refund_by_hand(self, payment_reference: str, cents: int) -> ProviderRefund:
-        """Somebody pays a payment back at the provider, past us."""
+        """Somebody pays a payment back at the provider, past us; of an invoice, by the invoice's own reference."""
         reference = f"mem_by_hand_{len(self._refunds) + 1}"
-        return self._keep_refund(reference, self._payments[payment_reference], cents, refund_id="")
+        paid = self._payments.get(payment_reference) or self._invoice_payments[payment_reference]
+        return self._keep_refund(reference, paid, cents, refund_id="")
 
     def _keep_refund(self, reference: str, payment: Payment, cents: int, *, refund_id: str) -> ProviderRefund:
         paid = dataclasses.replace(payment, refunded_cents=payment.refunded_cents + cents)

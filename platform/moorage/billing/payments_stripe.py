@@ -74,7 +74,9 @@ class StripeProvider(StripeInvoices, StripePayments):
                         return str(known.id)
             return str(self._client.v1.customers.create(params, {"idempotency_key": idempotency_key}).id)
 
-    def start_setup(self, customer_reference: str, *, return_url: str, cancel_url: str, idempotency_key: str) -> Page:
+    def start_setup(
+        self, customer_reference: str, *, currency: str, return_url: str, cancel_url: str, idempotency_key: str
+    ) -> Page:
         """See the port: a Checkout session in setup mode. Stripe writes its id in place of the braces."""
         joint = "&" if "?" in return_url else "?"
         with self._translated():
@@ -82,7 +84,7 @@ class StripeProvider(StripeInvoices, StripePayments):
                 {
                     "mode": "setup",
                     "customer": customer_reference,
-                    "currency": "usd",
+                    "currency": currency.lower(),
                     "success_url": f"{return_url}{joint}page={{CHECKOUT_SESSION_ID}}",
                     "cancel_url": cancel_url,
                 },

@@ -15,16 +15,16 @@ class ReviewPolicy:
     first_invoice: bool = True
 
 
-def review_reasons(policy: ReviewPolicy, *, total_cents: int, is_first: bool) -> tuple[str, ...]:
+def review_reasons(policy: ReviewPolicy, *, total_cents: int, is_first: bool, currency: str) -> tuple[str, ...]:
     """Why this invoice waits for an administrator, as sentences; empty: it goes out by itself. An invoice of nothing
-    is not looked at."""
+    is not looked at. Bounds are numbers of whatever the invoice is in."""
     if total_cents == 0:
         return ()
     reasons = []
     if policy.first_invoice and is_first:
         reasons.append("It is the first invoice of this organization.")
     if policy.above_cents is not None and total_cents > policy.above_cents:
-        reasons.append(f"It is above {_usd(policy.above_cents * PICO_PER_CENT)}.")
+        reasons.append(f"It is above {_text(policy.above_cents * PICO_PER_CENT, currency)}.")
     return tuple(reasons)
 
 
@@ -51,6 +51,7 @@ def parking_reasons(
     highest_before_pico: int | None,
     line_count: int,
     unpriced_count: int,
+    currency: str,
 ) -> tuple[str, ...]:
     """Why this month is too strange to be invoiced by itself, as sentences; empty: it is not.
 
@@ -60,10 +61,10 @@ def parking_reasons(
     reasons = []
     if total_pico > bounds.floor_cents * PICO_PER_CENT and total_pico > bounds.times * (highest_before_pico or 0):
         if highest_before_pico is None:
-            reasons.append(f"{_usd(total_pico)} is much for a first month.")
+            reasons.append(f"{_text(total_pico, currency)} is much for a first month.")
         else:
-            before = f"the highest of the last twelve months, {_usd(highest_before_pico)}"
-            reasons.append(f"{_usd(total_pico)} is more than {bounds.times} times {before}.")
+            before = f"the highest of the last twelve months, {_text(highest_before_pico, currency)}"
+            reasons.append(f"{_text(total_pico, currency)} is more than {bounds.times} times {before}.")
     if line_count > bounds.lines_most:
         reasons.append(f"It has {line_count:,} lines; {bounds.lines_most:,} are usual at most.")
     if total_pico < 0 or due_pico < 0:
@@ -78,6 +79,6 @@ def is_parked(reason: str) -> bool:
     return reason.startswith(PARKED)
 
 
-def _usd(pico: int) -> str:
-    cents = Money(pico).to_cents()
-    return f"{'-' if cents < 0 else ''}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
+def _text(pico: int, currency: str) -> str:
+    cents = Money(pico, currency).to_cents()
+    return f"{'-' if cents < 0 else ''}{abs(cents) // 100:,}.{abs(cents) % 100:02d} {currency}"

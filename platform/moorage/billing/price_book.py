@@ -1,7 +1,8 @@
 """Which price is in force: pure.
 
-Of the prices that fit, an organization's own wins, then the most specific model, then device class, then state. Within
-such a scope a price lasts until the next one begins, or until its own end; what follows then is the next best scope.
+Of the prices in the currency that is asked for that fit, an organization's own wins, then the most specific model, then
+device class, then state. Within such a scope a price lasts until the next one begins, or until its own end; what
+follows then is the next best scope.
 """
 
 import bisect
@@ -11,10 +12,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 from moorage.billing.tiers import Tier
+from moorage.kernel.currencies import USD
 from moorage.kernel.patterns import matches, specificity
 
-#: Everything is charged in this currency.
-CURRENCY: Final = "USD"
 #: States in which a replica cannot answer: free where no price names them. A price without a state means the others.
 FREE_STATES: Final = frozenset({"pull", "load", "frozen"})
 #: Kinds of usage whose prices a book remembers.
@@ -31,7 +31,7 @@ class PriceRow:
     #: The rate; of a graduated price the dearest one.
     pico_per_unit: int
     valid_from: dt.datetime
-    currency: str = CURRENCY
+    currency: str = USD
     #: Whose alone it is; None: everybody's.
     organization_id: str | None = None
     #: Of replica seconds; an empty state means every one in which a replica can answer, an empty class any.
@@ -41,9 +41,9 @@ class PriceRow:
     tiers: tuple[Tier, ...] = ()
 
     @property
-    def scope(self) -> tuple[str, str, str, str, str]:
-        """What it prices."""
-        return (self.meter, self.organization_id or "", self.model, self.device_class, self.state)
+    def scope(self) -> tuple[str, str, str, str, str, str]:
+        """What it prices, and in what."""
+        return (self.meter, self.organization_id or "", self.model, self.device_class, self.state, self.currency)
 
 
 class Priced(NamedTuple):
@@ -51,6 +51,8 @@ class Priced(NamedTuple):
 
     meter: str
     served_name: str
+    #: Whose usage it is pays in this; a price in another is none.
+    currency: str
     organization_id: str = ""
     state: str = ""
     device_class: str = ""
@@ -75,15 +77,17 @@ class PriceBook:
     """All prices, and the question which one is in force."""
 
     def __init__(self, rows: Iterable[PriceRow]) -> None:
-        scopes: dict[tuple[str, str, str, str, str], list[PriceRow]] = {}
+        scopes: dict[tuple[str, str, str, str, str, str], list[PriceRow]] = {}
         for row in rows:
             scopes.setdefault(row.scope, []).append(row)
-        self._by_owner: dict[tuple[str, str], list[_Lasting]] = {}
+        self._by_owner: dict[tuple[str, str, str], list[_Lasting]] = {}
         for found in scopes.values():
-            owned = self._by_owner.setdefault((found[0].meter, found[0].organization_id or ""), [])
+            first = found[0]
+            owned = self._by_owner.setdefault((first.meter, first.organization_id or "", first.currency), [])
             owned.extend(zip(found, ends(found), strict=True))
         for owned in self._by_owner.values():
             owned.sort(key=lambda lasting: _rank(lasting[0]), reverse=True)
+        self.currencies: Final = frozenset(currency for _, _, currency in self._by_owner)
         self._candidates: dict[Priced, tuple[list[_Lasting], list[dt.datetime]]] = {}
 
     def in_force(
@@ -91,6 +95,7 @@ class PriceBook:
         *,
         meter: str,
         served_name: str,
+        currency: str,
         moment: dt.datetime,
         organization_id: str = "",
         state: str = "",
@@ -100,11 +105,16 @@ class PriceBook:
         what = Priced(
             meter=meter,
             served_name=served_name,
+            currency=currency,
             organization_id=organization_id,
             state=state,
             device_class=device_class,
         )
         return self._at(self._fitting(what)[0], moment)
+
+    def is_listed(self, meter: str, currency: str, moment: dt.datetime) -> bool:
+        """Whether a price of everybody's in ``currency`` is in force for some model at ``moment``."""
+        return self._at(self._by_owner.get((meter, "", currency), []), moment) is not None
 
     def intervals(
         self, what: Priced, *, first: dt.datetime, last: dt.datetime
@@ -131,8 +141,9 @@ class PriceBook:
         """The prices that fit, the best first, and every moment at which one begins or ends, in their order."""
         found = self._candidates.get(what)
         if found is None:
-            own = self._by_owner.get((what.meter, what.organization_id), []) if what.organization_id else []
-            listed = self._by_owner.get((what.meter, ""), [])
+            owner = (what.meter, what.organization_id, what.currency)
+            own = self._by_owner.get(owner, []) if what.organization_id else []
+            listed = self._by_owner.get((what.meter, "", what.currency), [])
             rows = [each for each in (*own, *listed) if _fits(each[0], what)]
             edges = sorted({edge for row, end in rows for edge in (row.valid_from, end) if edge is not None})
             if len(self._candidates) >= _MOST_REMEMBERED:

@@ -19,6 +19,7 @@ class PriceEntry:
     organization: Organization | None
     state: str
     device_class: str
+    currency: str
     #: None where the only prices begin later, or have ended.
     in_force: Price | None
     #: What will follow, the next first.
@@ -40,7 +41,7 @@ class PriceEntry:
     def key(self) -> str:
         """Orders the list: everybody's prices first, then those of each organization."""
         owner = self.organization.slug if self.organization else ""
-        return " ".join((owner, self.meter, self.model, self.device_class, self.state))
+        return " ".join((owner, self.meter, self.model, self.device_class, self.state, self.currency))
 
 
 def price_list(*, now: dt.datetime) -> tuple[PriceEntry, ...]:
@@ -97,6 +98,7 @@ def _entry(rows: list[Price], now: dt.datetime) -> PriceEntry:
         organization=first.organization,
         state=first.state,
         device_class=first.device_class,
+        currency=first.currency,
         in_force=in_force[0] if in_force else None,
         upcoming=tuple(price for price in shown if price.valid_from > now),
         history=tuple(_before(shown, now)),

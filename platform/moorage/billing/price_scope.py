@@ -3,10 +3,12 @@
 import dataclasses
 import datetime as dt
 
+from django.conf import settings
+
 from moorage.accounts.models import Organization
 from moorage.billing.errors import InvalidPrice, PriceInThePast
 from moorage.billing.models import Meter, RatedUsage, ReplicaState
-from moorage.kernel import patterns
+from moorage.kernel import currencies, patterns
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +20,14 @@ class Scope:
     organization: Organization | None = None
     state: str = ""
     device_class: str = ""
+    #: Empty: what the organization pays in; of everybody's price what new organizations do.
+    currency: str = ""
 
     def checked(self) -> "Scope":
-        """The same, tidied. Raises InvalidPrice where it makes no sense."""
-        scope = dataclasses.replace(self, model=self.model.strip(), device_class=self.device_class.strip())
+        """The same, tidied, with its currency. Raises InvalidPrice where it makes no sense, and CurrencyRefused."""
+        scope = dataclasses.replace(
+            self, model=self.model.strip(), device_class=self.device_class.strip(), currency=self._currency()
+        )
         if not _is_pattern(scope.model, most=170):
             raise InvalidPrice("Name the model as clients do, or use a pattern such as demo/* or *.", param="model")
         if scope.device_class and not _is_pattern(scope.device_class, most=80):
@@ -35,6 +41,16 @@ class Scope:
             )
         return scope
 
+    def _currency(self) -> str:
+        own = self.organization.currency if self.organization is not None else ""
+        asked = currencies.parse(self.currency) if self.currency else own or settings.MOORAGE_CURRENCY
+        if own and asked != own:
+            assert self.organization is not None
+            raise InvalidPrice(
+                f"{self.organization.name} pays in {own}: its own prices are in {own}.", param="currency"
+            )
+        return asked
+
 
 def refuse_the_past(scope: Scope, moment: dt.datetime) -> None:
     """Raises PriceInThePast when usage that a price of ``scope`` would fit has been rated at or after ``moment``.
@@ -43,7 +59,7 @@ def refuse_the_past(scope: Scope, moment: dt.datetime) -> None:
     """
     of_requests = (Meter.INPUT_TOKENS, Meter.CACHED_INPUT_TOKENS, Meter.OUTPUT_TOKENS, Meter.REQUESTS)
     meters = of_requests if scope.meter == Meter.REQUESTS else (scope.meter,)
-    rated = RatedUsage.objects.filter(meter__in=meters, ended_at__gte=moment)
+    rated = RatedUsage.objects.filter(meter__in=meters, ended_at__gte=moment, currency=scope.currency)
     if scope.organization is not None:
         rated = rated.filter(organization_id=scope.organization.id)
     if "*" not in scope.model:

@@ -1,34 +1,32 @@
 """The price list's verbs: a change is a new price from a moment on, and never reaches usage that is rated already.
 
 Ending a price is a row too: one that is never in force and only ends what was before it in its scope. Costs, which
-prices can be made of, and minimum commitments are set here as well; each change is a new row with an audit entry.
+prices can be made of, are set here as well; each change is a new row with an audit entry.
 """
 
 import datetime as dt
 from collections.abc import Sequence
 from typing import Final
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.models import Organization
 from moorage.billing import locks, prices, tiers
-from moorage.billing.errors import InvalidPrice, PriceExists, PriceInThePast, PriceNotFound
+from moorage.billing.errors import InvalidPrice, PriceExists, PriceNotFound
 from moorage.billing.models import (
     Meter,
-    MinimumCommitment,
     Price,
-    Statement,
     UnitCost,
     UnratedUsage,
 )
 from moorage.billing.price_scope import Scope, refuse_the_past
 from moorage.billing.tiers import Tier
 from moorage.kernel import clock
-from moorage.kernel.clock import Period
 
-#: What a new instance begins with, in USD per 1M tokens and per replica second (0.072 USD an hour).
+#: What a new instance begins with, per 1M tokens and per replica second (0.072 an hour), in what it charges in.
 DEFAULTS: Final = {
     Meter.INPUT_TOKENS: "0.20",
     Meter.CACHED_INPUT_TOKENS: "0.05",
@@ -55,15 +53,24 @@ def set_price(
     device_class: str = "",
     graduated: Sequence[Tier] = (),
     valid_to: dt.datetime | None = None,
+    currency: str = "",
 ) -> Price:
     """A new price of ``meter`` for ``model`` (a served name, or a pattern with ``*``) from ``valid_from`` on (None:
-    now), until ``valid_to`` or the next price of the same scope. No existing row changes.
+    now), until ``valid_to`` or the next price of the same scope. No existing row changes. ``currency`` left out is what
+    ``organization`` pays in, of everybody's price MOORAGE_CURRENCY; whoever pays in another is not reached by it.
 
     ``graduated`` is by the quantity of an organization's month; then ``pico_per_unit`` is not looked at, and the row
     has the dearest rate. Raises PriceInThePast when usage that this price would fit has been rated at or after
     ``valid_from``, PriceExists, and InvalidPrice for a price or a scope that makes no sense.
     """
-    scope = Scope(meter=meter, model=model, organization=organization, state=state, device_class=device_class)
+    scope = Scope(
+        meter=meter,
+        model=model,
+        organization=organization,
+        state=state,
+        device_class=device_class,
+        currency=currency,
+    )
     return _set(
         scope.checked(), pico=pico_per_unit, graduated=graduated, begins=valid_from, ends=valid_to, by=by, note=note
     )
@@ -91,6 +98,7 @@ def set_price_over_cost(
         organization=organization,
         state=state,
         device_class=cost.device_class,
+        currency=cost.currency,
     )
     pico = prices.over_cost(cost.meter, cost.pico_per_unit, margin_basis_points)
     return _set(scope.checked(), pico=pico, begins=valid_from, by=by, note=note, cost=cost, margin=margin_basis_points)
@@ -107,6 +115,7 @@ def end_price(*, price: Price, by: Actor, at: dt.datetime | None = None, note: s
         organization=price.organization,
         state=price.state,
         device_class=price.device_class,
+        currency=price.currency,
     )
     return _set(scope, pico=0, begins=moment, ends=moment, by=by, note=note)
 
@@ -137,9 +146,11 @@ def set_cost(
     device_class: str = "",
     valid_from: dt.datetime | None = None,
     note: str = "",
+    currency: str = "",
 ) -> UnitCost:
-    """What a unit costs us from a moment on (None: now). No price changes with it. Raises InvalidPrice, PriceExists."""
-    scope = Scope(meter=meter, model=model, device_class=device_class).checked()
+    """What a unit costs us from a moment on (None: now), in MOORAGE_CURRENCY unless told otherwise. No price changes
+    with it. Raises InvalidPrice, PriceExists."""
+    scope = Scope(meter=meter, model=model, device_class=device_class, currency=currency).checked()
     _refuse_nonsense(pico_per_unit)
     try:
         with transaction.atomic():
@@ -147,7 +158,7 @@ def set_cost(
                 meter=meter,
                 model=scope.model,
                 device_class=scope.device_class,
-                currency=prices.CURRENCY,
+                currency=scope.currency,
                 pico_per_unit=pico_per_unit,
                 valid_from=valid_from or clock.now(),
                 created_by=by.label[:80],
@@ -160,52 +171,18 @@ def set_cost(
     return cost
 
 
-@transaction.atomic
-def set_minimum(
-    *, organization: Organization, pico: int, period: Period, by: Actor, note: str = ""
-) -> MinimumCommitment:
-    """From ``period`` on the organization pays at least ``pico`` a month; zero: no minimum any more. Raises
-    InvalidPrice, and PriceInThePast for a month that is closed."""
-    if type(pico) is not int or not 0 <= pico < 10**30:
-        raise InvalidPrice("A minimum is an amount of zero or more.", param="amount")
-    locks.close_month(organization.id)
-    closed = Statement.objects.for_organization(organization).filter(period_start__gte=period.start)
-    if closed.exists():
-        raise PriceInThePast(f"{period} is closed already. Choose a later month.", param="period")
-    made = MinimumCommitment.objects.create(
-        organization=organization,
-        pico=pico,
-        period_start=period.start,
-        created_by=by.label[:80],
-        note=note.strip()[:200],
-    )
-    audit.record(
-        organization=organization,
-        by=by,
-        action="minimum.set",
-        subject=made.id,
-        detail={"pico": str(pico), "from": str(period), "note": made.note},
-    )
-    return made
-
-
-def minimum_of(organization: Organization, period: Period) -> int:
-    """The least that the organization pays for ``period``, in pico-units; 0 where nothing was agreed on."""
-    rows = MinimumCommitment.objects.filter(organization=organization, period_start__lte=period.start)
-    found = rows.order_by("-period_start", "-id").values_list("pico", flat=True).first()
-    return int(found or 0)
-
-
 def ensure_default_prices() -> int:
-    """The default price list where a meter has no price at all; how many were added. Safe to call at every start."""
+    """The default price list where a meter has no price at all in MOORAGE_CURRENCY; how many were added. Safe to call
+    at every start."""
     return len(seed_prices(by=MOORAGE))
 
 
 @transaction.atomic
 def seed_prices(*, by: Actor) -> tuple[Price, ...]:
-    """A price for every model, of each meter that has no price at all, in force for any usage there can be."""
+    """A price for every model, of each meter that has no price at all in MOORAGE_CURRENCY, in force for any usage
+    there can be."""
     locks.change_prices()
-    known = set(Price.objects.values_list("meter", flat=True))
+    known = set(Price.objects.filter(currency=settings.MOORAGE_CURRENCY).values_list("meter", flat=True))
     return tuple(
         set_price(
             meter=meter,
@@ -249,7 +226,7 @@ def _set(
                 organization=scope.organization,
                 state=scope.state,
                 device_class=scope.device_class,
-                currency=prices.CURRENCY,
+                currency=scope.currency,
                 pico_per_unit=rate,
                 tiers=tiers.as_json(graduated),
                 valid_from=moment,
@@ -285,6 +262,7 @@ def _words(scope: Scope, pico: int, moment: dt.datetime) -> dict[str, object]:
         "meter": str(scope.meter),
         "model": scope.model,
         "price": prices.text(scope.meter, pico),
+        "currency": scope.currency,
         "per": prices.unit(scope.meter),
         "valid_from": moment.isoformat(),
     }
@@ -295,4 +273,4 @@ def _words(scope: Scope, pico: int, moment: dt.datetime) -> dict[str, object]:
 
 def _refuse_nonsense(pico: int) -> None:
     if type(pico) is not int or not prices.is_sensible(pico):
-        raise InvalidPrice("A price is between 0 and 1,000 USD a unit.", param="price")
+        raise InvalidPrice("A price is between 0 and 1,000 a unit.", param="price")

@@ -1,6 +1,7 @@
 """Adds everything up again, from the entries alone: what does not add up is named.
 
-Each transaction sums to zero in each currency; a reversal mirrors what it reverses; revenue is the usage that was
+Each transaction sums to zero in each currency, and so does all there is; nobody is charged in another currency than
+theirs; a reversal mirrors what it reverses; revenue is the usage that was
 rated; what an organization owes is the usage that is not invoiced yet, less the credit that paid it, and what is due of
 its invoices; wallets and grants say what the entries say (wallet_proof.py).
 
@@ -82,6 +83,13 @@ SELECT coalesce(d.organization_id, o.organization_id), coalesce(o.pico, 0) - coa
  WHERE coalesce(o.pico, 0) <> coalesce(d.pico, 0)
  ORDER BY 1
 """
+_CHARGED_OTHERWISE: Final = """
+SELECT DISTINCT found.organization_id FROM (
+    SELECT organization_id, currency FROM rated_usage GROUP BY 1, 2
+    UNION ALL SELECT organization_id, currency FROM ledger_account WHERE organization_id IS NOT NULL) found
+  JOIN organization o ON o.id = found.organization_id WHERE o.currency <> found.currency
+ ORDER BY 1
+"""
 _TOTALS: Final = """
 SELECT a.currency, a.kind, sum(e.amount_pico), count(*)
   FROM ledger_entry e JOIN ledger_account a ON a.id = e.account_id GROUP BY 1, 2 ORDER BY 1, 2
@@ -110,9 +118,19 @@ class Proof:
     revenue_differs: tuple[tuple[str, int], ...]
     #: Organization id, and what the ledger says it owes minus what is due of it.
     receivable_differs: tuple[tuple[str, int], ...]
+    #: Organizations that are charged in another currency than they pay in.
+    charged_otherwise: tuple[str, ...]
     wallets: wallet_proof.Proof
     transactions: int
     totals: tuple[Total, ...]
+
+    @property
+    def sums(self) -> dict[str, int]:
+        """What all entries of each currency come to: nothing, if all adds up."""
+        found: dict[str, int] = {}
+        for one in self.totals:
+            found[one.currency] = found.get(one.currency, 0) + one.pico
+        return found
 
     @property
     def is_clean(self) -> bool:
@@ -123,6 +141,10 @@ class Proof:
         """What does not add up, as sentences."""
         yield from (f"Transaction {one} does not balance." for one in self.unbalanced)
         yield from (f"Reversal {one} is not the mirror of what it reverses." for one in self.unmirrored)
+        yield from (f"{one}: is charged in another currency than it pays in." for one in self.charged_otherwise)
+        for currency, pico in self.sums.items():
+            if pico:
+                yield f"All entries in {currency} come to {pico} pico instead of nothing."
         for organization_id, pico in self.revenue_differs:
             yield f"{organization_id}: rated usage is {pico} pico more than its revenue in the ledger."
         for organization_id, pico in self.receivable_differs:
@@ -156,6 +178,7 @@ def prove() -> Proof:
             unmirrored=_ids(cursor, _UNMIRRORED),
             revenue_differs=_amounts(cursor, _REVENUE, parameters),
             receivable_differs=_amounts(cursor, _RECEIVABLE, parameters),
+            charged_otherwise=_ids(cursor, _CHARGED_OTHERWISE),
             wallets=wallet_proof.prove(),
             transactions=transactions,
             totals=totals,

@@ -172,6 +172,8 @@ class RatedRequest:
     is_rated: bool
     #: The meter that has no price, where that is why it is not rated.
     unpriced_meter: str
+    #: What the organization pays in.
+    currency: str
 
     @property
     def amount_pico(self) -> int:
@@ -194,6 +196,7 @@ def rated_request(*, organization: Organization, request_id: str) -> RatedReques
         lines=tuple(lines.order_by("id")),
         is_rated=waiting is None,
         unpriced_meter=waiting.unpriced_meter if waiting else "",
+        currency=organization.currency,
     )
 
 

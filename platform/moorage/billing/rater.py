@@ -10,14 +10,14 @@ import dataclasses
 import datetime as dt
 import functools
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max
 
 from moorage.accounts.models import Organization
-from moorage.billing import ledger, locks, rating, rating_batch, wallets
+from moorage.billing import currency_gaps, ledger, locks, rating, rating_batch, wallets
 from moorage.billing.ledger import Account, Entry, Posting
 from moorage.billing.models import BillingMonth, Meter, Price, Statement, UnratedUsage
 from moorage.billing.price_book import FREE_STATES, PriceBook, Priced, PriceRow
@@ -71,11 +71,15 @@ def rate_batch(*, limit: int = BATCH) -> Batch:
         logger.error("usage_queued_but_not_measured count=%d", taken - found)
     groups = rating_batch.groups()
     organization_ids = {group.organization_id for group in groups}
-    known = set(Organization.objects.filter(pk__in=organization_ids).values_list("pk", flat=True))
+    known = _currencies(organization_ids)
     locks.share_months(known)
-    strangers = _set_back_strangers(sorted(organization_ids - known))
-    rates = _rates([group for group in groups if group.organization_id in known], _closed_months(known))
+    known = _currencies(known)  # whoever changes one holds the lock of the organization's months
+    strangers = _set_back_strangers(sorted(organization_ids - known.keys()))
+    book = price_book()
+    rates = _rates([group for group in groups if group.organization_id in known], book, _closed_months(known), known)
     rating_batch.lay(rates)
+    if len(book.currencies) > 1:
+        currency_gaps.note(rates, _METERS, book)
     unpriced = _set_back_unpriced() if any(_is_lacking(rate) for rate in rates) else 0
     _post(_add(rates))
     return Batch(rated=found - strangers - unpriced, unpriced=strangers + unpriced)
@@ -117,17 +121,25 @@ def charged_in(ended_at: dt.datetime, closed: Iterable[dt.datetime]) -> dt.datet
     return period.start
 
 
-def _rates(groups: Iterable[Group], closed: dict[str, set[dt.datetime]]) -> list[Rate]:
+def _currencies(organization_ids: Iterable[str]) -> dict[str, str]:
+    """What each organization that exists pays in."""
+    return dict(Organization.objects.filter(pk__in=list(organization_ids)).values_list("pk", "currency"))
+
+
+def _rates(
+    groups: Iterable[Group], book: PriceBook, closed: dict[str, set[dt.datetime]], currencies: Mapping[str, str]
+) -> list[Rate]:
     """The prices of every group, from each moment at which one of them changes."""
-    book = price_book()
     rates = []
     for group in groups:
         period_start = charged_in(group.month_start, closed.get(group.organization_id, ()))
+        currency = currencies[group.organization_id]
         changes: dict[dt.datetime, dict[int, PriceRow | None]] = {}
         for place, meter in enumerate(_METERS):
             what = Priced(
                 meter=meter,
                 served_name=group.served_name,
+                currency=currency,
                 organization_id=group.organization_id,
                 state=group.state,
                 device_class=group.device_class,
@@ -145,6 +157,7 @@ def _rates(groups: Iterable[Group], closed: dict[str, set[dt.datetime]]) -> list
                     from_at=moment,
                     until_at=until,
                     period_start=period_start,
+                    currency=currency,
                     prices=tuple(in_force),
                 )
             )

@@ -17,6 +17,7 @@ from moorage.billing.models import Meter
 from moorage.billing.price_book import FREE_STATES, PriceBook
 from moorage.billing.tiers import Piece
 from moorage.kernel.clock import Period
+from moorage.kernel.currencies import USD
 
 #: What may be without a price, and is free then.
 OPTIONAL: Final = frozenset({Meter.REQUESTS})
@@ -40,6 +41,8 @@ class Source:
     #: Of replica time, where it is known.
     state: str = ""
     device_class: str = ""
+    #: What its organization pays in.
+    currency: str = USD
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ class RatedLine:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class NoPrice:
-    """A source that cannot be rated: this meter of this served name has no price at its end."""
+    """A source that cannot be rated: this meter of this served name has no price in its currency at its end."""
 
     source: Source
     meter: Meter
@@ -94,6 +97,7 @@ def rate(source: Source, book: PriceBook, used: Mapping[Counter, int] = _NOTHING
         price = book.in_force(
             meter=meter,
             served_name=source.served_name,
+            currency=source.currency,
             moment=source.ended_at,
             organization_id=source.organization_id,
             state=source.state,

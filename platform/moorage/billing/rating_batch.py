@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from moorage.billing import rating_sql
-from moorage.billing.price_book import CURRENCY, PriceRow
+from moorage.billing.price_book import PriceRow
 
 #: Beyond any quantity: where the last tier ends.
 _ENDLESS: Final = 2**62
@@ -42,6 +42,8 @@ class Rate:
     until_at: dt.datetime
     #: The month they are charged in.
     period_start: dt.datetime
+    #: What the organization pays in: each of the prices is in it.
+    currency: str
     prices: tuple[PriceRow | None, ...]
 
 
@@ -115,8 +117,8 @@ def lay(rates: Sequence[Rate]) -> None:
                 (
                     *(rate.group.organization_id, rate.group.served_name, rate.group.state, rate.group.device_class),
                     *(rate.from_at, rate.until_at, rate.group.month_start, rate.period_start),
-                    CURRENCY,
-                    *(cell for price in rate.prices for cell in _cells(price)),
+                    rate.currency,
+                    *(cell for price in rate.prices for cell in _cells(price, rate.currency)),
                 )
                 for rate in rates
             ),
@@ -172,10 +174,10 @@ def drop_rated() -> int:
         return int(cursor.rowcount)
 
 
-def _cells(price: PriceRow | None) -> tuple[object, ...]:
+def _cells(price: PriceRow | None, currency: str) -> tuple[object, ...]:
     if price is None:
         return (None, None, None)
-    assert price.currency == CURRENCY, "everything is charged in one currency"
+    assert price.currency == currency, "an organization is charged in its own currency alone"
     return (price.id, price.pico_per_unit, bool(price.tiers))
 
 

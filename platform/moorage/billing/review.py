@@ -4,11 +4,12 @@ everything that waits for a person. Further down (lines, requests) it goes throu
 import dataclasses
 import datetime as dt
 import enum
+from collections.abc import Iterable
 
 from django.db.models import Count, Min, QuerySet, Sum
 
 from moorage.accounts.models import Organization
-from moorage.billing import owed, states
+from moorage.billing import currency_gaps, owed, states
 from moorage.billing.errors import InvoiceNotFound
 from moorage.billing.models import (
     BillingMonth,
@@ -18,8 +19,10 @@ from moorage.billing.models import (
     UnratedUsage,
 )
 from moorage.billing.payments_transfer import TransferProvider
+from moorage.billing.rater import price_book
 from moorage.billing.trouble import failing_webhooks as failing_webhooks
 from moorage.billing.trouble import parked_messages as parked_messages
+from moorage.kernel import clock
 from moorage.kernel.clock import Period
 from moorage.metering import queries as metering
 
@@ -40,7 +43,7 @@ class OrganizationMonth:
 
 
 def organizations_of_month(period: Period) -> tuple[OrganizationMonth, ...]:
-    """Every organization with its month, the highest amount first."""
+    """Every organization with its month, by currency the highest amount first."""
     usage = {one.group: one for one in metering.usage_by_organization(start=period.start, end=period.end)}
     amounts = dict(
         RatedUsage.objects.filter(period_start=period.start)
@@ -73,7 +76,15 @@ def organizations_of_month(period: Period) -> tuple[OrganizationMonth, ...]:
         )
         for organization in Organization.objects.order_by("name", "id")
     )
-    return tuple(sorted(months, key=lambda month: -month.amount_pico))
+    return tuple(sorted(months, key=lambda month: (month.organization.currency, -month.amount_pico)))
+
+
+def totals(months: Iterable[OrganizationMonth]) -> tuple[tuple[str, int], ...]:
+    """What all months come to, each currency for itself: nothing is added across."""
+    found: dict[str, int] = {}
+    for month in months:
+        found[month.organization.currency] = found.get(month.organization.currency, 0) + month.amount_pico
+    return tuple(sorted(found.items()))
 
 
 def review_queue() -> QuerySet[Invoice]:
@@ -132,6 +143,10 @@ class UnpricedUsage:
     model: str
     count: int
     since: dt.datetime
+    #: What the organization pays in; empty where there is no such organization.
+    currency: str = ""
+    #: Currencies in which there is a price of it now: only the currency is missing.
+    priced_in: tuple[str, ...] = ()
 
 
 def unpriced_usage() -> tuple[UnpricedUsage, ...]:
@@ -142,6 +157,8 @@ def unpriced_usage() -> tuple[UnpricedUsage, ...]:
         .values("organization_id", "unpriced_meter", "unpriced_model")
         .annotate(count=Count("*"), since=Min("ended_at"))
     )
+    paid_in = dict(Organization.objects.values_list("pk", "currency"))
+    book, now = price_book(), clock.now()
     found = (
         UnpricedUsage(
             organization_id=row["organization_id"],
@@ -149,6 +166,10 @@ def unpriced_usage() -> tuple[UnpricedUsage, ...]:
             model=row["unpriced_model"],
             count=row["count"],
             since=row["since"],
+            currency=paid_in.get(row["organization_id"], ""),
+            priced_in=currency_gaps.priced_in(
+                book, meter=row["unpriced_meter"], served_name=row["unpriced_model"], at=now
+            ),
         )
         for row in rows
     )

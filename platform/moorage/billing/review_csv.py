@@ -116,7 +116,8 @@ def anomalies_csv(rows: Iterable[UsageAnomaly], slugs: Mapping[str, str]) -> str
 
 
 def margin_csv(month: Margin, period: Period, slugs: Mapping[str, str]) -> str:
-    """Every combination, then what stood idle, then the total."""
+    """Every combination, then what stood idle, then the total. A cost that is declared in other currencies alone is
+    left empty, and the margin with it."""
     name: Callable[[Row], str] = lambda row: slugs.get(row.organization_id, row.organization_id)  # noqa: E731
     lines = [("usage", row) for row in month.rows] + [("idle", row) for row in month.idle] + [("total", month.total)]
     return written(
@@ -130,9 +131,9 @@ def margin_csv(month: Margin, period: Period, slugs: Mapping[str, str]) -> str:
                 row.device_class,
                 str(row.seconds),
                 _amount(row.revenue_pico),
-                _amount(row.cost_pico),
-                _amount(row.margin_pico),
-                "USD",
+                _amount(row.cost_pico if row.is_cost_known else None),
+                _amount(row.margin_pico if row.is_cost_known else None),
+                row.currency,
             )
             for kind, row in lines
         ),

@@ -11,7 +11,7 @@ from typing import assert_never
 from django.db import transaction
 
 from moorage.accounts.actor import Actor
-from moorage.billing import approvals, credit_verbs, invoice_verbs, payouts
+from moorage.billing import approvals, credit_verbs, invoice_refunds, invoice_verbs, payouts
 from moorage.billing.credit_verbs import give_credit, pay_out, refund_credit
 from moorage.billing.invoice_verbs import (
     adjust_invoice,
@@ -63,7 +63,9 @@ def approve_request(*, request_id: str, by: Actor, reason: str = "") -> Approval
         case ApprovalKind.UNCOLLECTIBLE:
             invoice_verbs.do_give_up(_invoice_of(request), by, said)
         case ApprovalKind.ADJUSTMENT:
-            invoice_verbs.do_adjust(_invoice_of(request), by, said, request.detail)
+            is_paid_back = invoice_refunds.PAID_BACK in request.detail
+            do = invoice_refunds.do_book if is_paid_back else invoice_verbs.do_adjust
+            do(_invoice_of(request), by, said, request.detail)
         case ApprovalKind.CREDIT:
             credit_verbs.do_credit(request.organization, int(request.amount_pico), by, said, request.detail)
         case ApprovalKind.REFUND:

@@ -137,7 +137,7 @@ def build(
     lines: Iterable[Line],
     unpriced: Iterable[Unpriced] = (),
     credit_applied_pico: int = 0,
-    currency: str = prices.CURRENCY,
+    currency: str,
 ) -> Statement:
     """A statement with its lines in their fixed order. Asserts that every amount is its quantity times its price."""
     ordered = sorted(

@@ -134,6 +134,15 @@ class StripePayments:
             for found in self._client.v1.refunds.list({of: reference, "limit": 100}).auto_paging_iter():
                 yield objects.refund(found)
 
+    def refunds_of_invoice(self, reference: str) -> Iterator[ProviderRefund]:
+        """See the port."""
+        with self._translated():
+            paid = self._client.v1.invoice_payments.list({"invoice": reference, "limit": 100})
+            for one in paid.auto_paging_iter():
+                intent = objects.reference(one.payment.payment_intent) if one.payment.type == "payment_intent" else ""
+                if intent:
+                    yield from self.refunds_of(intent)
+
     def fetch_dispute(self, reference: str) -> ProviderDispute:
         """See the port."""
         with self._translated():

@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from moorage.accounts import audit
 from moorage.accounts.actor import MOORAGE, Actor
 from moorage.accounts.models import Organization
-from moorage.billing import customers, outbox, prices, providers, topup_state, wallet_watch
+from moorage.billing import customers, outbox, providers, topup_state, wallet_watch
 from moorage.billing.errors import InvalidTopUp, NoSavedMethod, ReasonMissing, TopUpChanged, TopUpNotFound
 from moorage.billing.models import OutboxMessage, TopUp, TopUpKind, TopUpStatus, new_top_up_id
 from moorage.billing.payments import ProviderError
@@ -176,7 +176,7 @@ def _start(
         id=top_up_id,
         organization=organization,
         kind=kind,
-        currency=prices.CURRENCY,
+        currency=organization.currency,
         cents=cents,
         provider=providers.chosen(),
         source=source,

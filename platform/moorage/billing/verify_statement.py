@@ -7,7 +7,7 @@ Every request's quantity × price, every line's sums, tiers, the total, credit, 
 notes: a line each. It stops at the first thing that is not so and exits with 1. Give the SHA-256 that stands on your
 invoice with --sha256: it says that this is the statement that the invoice is made of.
 
-Money is whole pico-dollars (10⁻¹² USD); nothing here is ever a binary fraction.
+Money is whole pico-units (10⁻¹²) of the one currency of the statement; nothing here is ever a binary fraction.
 """
 
 from __future__ import annotations
@@ -77,6 +77,7 @@ def checks(lines: Iterator[bytes], wanted_sha256: str | None = None) -> Iterator
     yield f"quantity × price is the amount of each of its {len(by_id)} lines"
     yield check_tiers(statement)
     yield check_sums(statement)
+    yield check_currency(statement, [head["invoice"] or {}, *head["credit_notes"]])
     count, total, last = yield from rows(lines, by_id, seal)
     yield check_invoice(head["invoice"], statement, digest)
     yield check_credit_notes(head["credit_notes"], head["invoice"])
@@ -209,6 +210,17 @@ def rows(
         require(line["sources"] == sources, f"line {line_id}: it has {sources} rows, not {line['sources']}")
     yield "the rows of each line come to its quantity and its amount"
     return count, total, last
+
+
+def check_currency(statement: dict[str, Any], bills: list[dict[str, Any]]) -> str:
+    """One currency: that of the statement."""
+    currency = statement["currency"]
+    for bill in bills:
+        found = bill.get("currency", currency)
+        require(
+            found == currency, f"{bill.get('kind')} {bill.get('number')} is in {found}, the statement in {currency}"
+        )
+    return f"every amount is in {currency}"
 
 
 def check_invoice(invoice: dict[str, Any] | None, statement: dict[str, Any], digest: str) -> str:

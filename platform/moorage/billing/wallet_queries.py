@@ -35,7 +35,7 @@ SELECT max(t.effective_at), t.kind, coalesce(g.kind, ''), -sum(e.amount_pico)
   JOIN ledger_transaction t ON t.id = e.transaction_id
   LEFT JOIN credit_grant g ON g.transaction_id = t.id
  WHERE e.account_id = (SELECT id FROM ledger_account
-                        WHERE organization_id = %s AND kind = 'customer_wallet' AND currency = 'USD')
+                        WHERE organization_id = %s AND kind = 'customer_wallet')
    AND t.effective_at >= %s AND t.effective_at < %s
  GROUP BY t.kind, g.kind,
           CASE WHEN t.kind = 'credit_used' THEN to_char(t.effective_at AT TIME ZONE 'UTC', 'YYYY-MM-DD') ELSE t.id END
@@ -48,6 +48,8 @@ class View:
     """How a wallet stands; amounts in pico-units."""
 
     wallet: Wallet
+    #: What the organization pays in.
+    currency: str
     credit_pico: int
     owed_pico: int
     #: What may still be spent; None: there is no end to it.
@@ -92,6 +94,7 @@ def view(organization: Organization) -> View:
         owed = ledger.balance(organization=organization, kind=Account.RECEIVABLE)
     return View(
         wallet=wallet,
+        currency=organization.currency,
         credit_pico=wallet.credit_pico,
         owed_pico=owed,
         left_pico=left,
@@ -103,7 +106,9 @@ def view(organization: Organization) -> View:
 def grants(organization: Organization) -> tuple[Grant, ...]:
     """Grants with something left, in the order in which they are used."""
     known = Grant.objects.for_organization(organization).filter(remaining_pico__gt=0)
-    first = known.order_by("priority", F("expires_at").asc(nulls_last=True), "created_at")[:_GRANTS_SHOWN]
+    first = known.select_related("organization").order_by(
+        "priority", F("expires_at").asc(nulls_last=True), "created_at"
+    )[:_GRANTS_SHOWN]
     rows = {one.id: one for one in first}
     return tuple(rows[credit.id] for credit in in_order(credits_of(rows.values())))
 
@@ -112,7 +117,7 @@ def movements(organization: Organization) -> QuerySet[LedgerEntry]:
     """Every entry of the organization's credit in the ledger; below zero where credit was added."""
     return LedgerEntry.objects.filter(
         account__organization=organization, account__kind=str(Account.WALLET)
-    ).select_related("transaction", "transaction__grant")
+    ).select_related("account", "transaction", "transaction__grant")
 
 
 def month(organization: Organization, period: Period) -> tuple[Movement, ...]:

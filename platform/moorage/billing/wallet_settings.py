@@ -59,11 +59,13 @@ def set_mode(
     if credit_limit_pico is not None and mode == BillingMode.PREPAID:
         raise InvalidWallet("A prepaid organization has no credit limit: it spends what it has.", param="credit_limit")
     if credit_limit_pico is not None and not 0 <= credit_limit_pico <= MOST_PICO:
-        raise InvalidWallet(f"A credit limit is between 0 and {Money(MOST_PICO)}.", param="credit_limit")
+        raise InvalidWallet(
+            f"A credit limit is between 0 and {Money(MOST_PICO, organization.currency)}.", param="credit_limit"
+        )
     wallet = open_wallet(organization.pk)
-    before = shown_mode(wallet)
+    before = shown_mode(wallet, organization.currency)
     wallet.mode, wallet.credit_limit_pico = mode, credit_limit_pico
-    if shown_mode(wallet) == before:
+    if shown_mode(wallet, organization.currency) == before:
         return
     wallet.save(update_fields=["mode", "credit_limit_pico"])
     wallet_allowance.fill(wallet)
@@ -72,14 +74,14 @@ def set_mode(
         by=by,
         action="wallet.mode_changed",
         subject=organization.id,
-        detail={"before": before, "after": shown_mode(wallet), "reason": said},
+        detail={"before": before, "after": shown_mode(wallet, organization.currency), "reason": said},
     )
 
 
 @transaction.atomic
 def set_preferences(*, organization: Organization, preferences: Preferences, by: Actor) -> None:
     """What the owners want, all of it. Raises InvalidWallet, naming the setting."""
-    check(preferences)
+    check(preferences, organization.currency)
     wallet = open_wallet(organization.pk)
     before = preferences_of(wallet)
     if preferences == before:
@@ -97,16 +99,18 @@ def set_preferences(*, organization: Organization, preferences: Preferences, by:
     )
 
 
-def check(preferences: Preferences) -> None:
+def check(preferences: Preferences, currency: str) -> None:
     """Raises InvalidWallet for the first setting that makes no sense."""
-    alert = preferences.alert_below_pico
+    alert, most_text = preferences.alert_below_pico, Money(MOST_PICO, currency)
     if alert is not None and not 0 < alert <= MOST_PICO:
-        raise InvalidWallet(f"A threshold is above zero and at most {Money(MOST_PICO)}.", param="alert_below")
+        raise InvalidWallet(f"A threshold is above zero and at most {most_text}.", param="alert_below")
     if not 0 <= preferences.below_pico <= MOST_PICO:
-        raise InvalidWallet(f"The balance to top up at is between 0 and {Money(MOST_PICO)}.", param="below")
+        raise InvalidWallet(f"The balance to top up at is between 0 and {most_text}.", param="below")
     least = LEAST_CENTS if preferences.is_automatic else 0
     if not least <= preferences.top_up_cents <= MOST_TOP_UP_CENTS:
-        raise InvalidWallet("An automatic top-up is of at least 1 USD and at most 10,000 USD.", param="top_up")
+        raise InvalidWallet(
+            f"An automatic top-up is of at least 1 {currency} and at most 10,000 {currency}.", param="top_up"
+        )
     if preferences.is_automatic and preferences.below_pico == 0:
         raise InvalidWallet("Say below which balance to top up: at zero it is too late.", param="below")
     most = preferences.monthly_most_cents
@@ -114,10 +118,10 @@ def check(preferences: Preferences) -> None:
         raise InvalidWallet("The most a month is no less than one top-up.", param="monthly_most")
 
 
-def shown_mode(wallet: Wallet) -> str:
-    """The mode as people read it: ``postpaid, up to 100.00 USD``."""
+def shown_mode(wallet: Wallet, currency: str) -> str:
+    """The mode as people read it: ``postpaid, up to 100.00 EUR``."""
     limit = wallet.credit_limit_pico
-    return f"{wallet.mode}, up to {Money(limit)}" if limit is not None else str(wallet.mode)
+    return f"{wallet.mode}, up to {Money(limit, currency)}" if limit is not None else str(wallet.mode)
 
 
 def organization_saved(*, instance: Organization, created: bool, **_: Any) -> None:

@@ -91,12 +91,13 @@ def alert(*, now: dt.datetime) -> int:
 
 
 def _tell(organization: Organization, have: int, threshold: int) -> int:
+    left, least = Money(have, organization.currency), Money(threshold, organization.currency)
     owners = User.objects.filter(memberships__organization=organization, memberships__role=Role.OWNER, is_active=True)
     try:
         send_mail(
-            subject=f"{organization.name} has {Money(have)} left",
+            subject=f"{organization.name} has {left} left",
             message=(
-                f"The balance of {organization.name} is {Money(have)}, below your threshold of {Money(threshold)}.\n\n"
+                f"The balance of {organization.name} is {left}, below your threshold of {least}.\n\n"
                 "When it is used up, calls are refused with 402 until there is more.\n\n"
                 f"Top up: {settings.MOORAGE_CONSOLE_URL}/{organization.slug}/wallet\n"
             ),

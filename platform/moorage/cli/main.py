@@ -1,4 +1,5 @@
-"""`moorage`: apply, plan, status, logs, events, retry, rollback, pause, resume, delete, scale, keys, limits, usage.
+"""`moorage`: apply, plan, status, logs, events, retry, rollback, pause, resume, delete, scale, keys, limits, usage, and
+what an administrator does with nodes.
 
 The address and the key come from MOORAGE_API_URL and MOORAGE_API_TOKEN. Exit status: 0 done, 1 refused, 2 wrong words.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from moorage.cli import following
+from moorage.cli import following, nodes
 from moorage.cli.client import ApiRefused, Client
 from moorage.kernel.errors import PlatformError
 
@@ -28,7 +29,10 @@ def main(
     chosen = _parser().parse_args(arguments)
     url, key = environment.get("MOORAGE_API_URL"), environment.get("MOORAGE_API_TOKEN")
     if not url or not key:
-        print("Set MOORAGE_API_URL (…/api/v1) and MOORAGE_API_TOKEN (a key with the scope manage).", file=sys.stderr)
+        print(
+            "Set MOORAGE_API_URL (…/api/v1) and MOORAGE_API_TOKEN (a key with the scope manage; admin for nodes).",
+            file=sys.stderr,
+        )
         return 2
     try:
         chosen.run(Client(url=url, key=key, transport=transport), chosen)
@@ -93,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     limits.add_argument("--none", action="store_true", help="take all limits away")
     usage = verb("usage", _usage, "Show the month's usage.", is_named=False)
     usage.add_argument("--period", metavar="YYYY-MM", help="another month than this one")
+    nodes.add_to(verb)
     return parser
 
 

@@ -5,12 +5,27 @@ import os
 import threading
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import worker_ready
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "moorage.config.settings")
 
-app = Celery("moorage")
+
+class Sweepable(Task):
+    """A task that beat pokes every so often says so in a header, and is done if a sweep of its kind is due."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """As it is; where beat has sent it, when it is its turn."""
+        every = (self.request.headers or {}).get("every")
+        if every is None:
+            return super().__call__(*args, **kwargs)
+        from moorage.deployments import sweep_turns
+
+        with sweep_turns.taking(self.name, every_seconds=float(every)) as is_ours:
+            return super().__call__(*args, **kwargs) if is_ours else None
+
+
+app = Celery("moorage", task_cls=Sweepable)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
 

@@ -11,6 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from moorage.kernel import currencies
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
@@ -126,6 +128,11 @@ MOORAGE_BANK_DETAILS = os.environ.get("MOORAGE_BANK_DETAILS", "")
 MOORAGE_REMINDER_DAYS = tuple(int(days) for days in _listed("MOORAGE_REMINDER_DAYS")) or (7, 14, 21)
 MOORAGE_PAST_DUE_DAYS = _whole("MOORAGE_PAST_DUE_DAYS") or 15
 MOORAGE_SUSPENDED_DAYS = _whole("MOORAGE_SUSPENDED_DAYS") or 30
+#: What a new organization pays in, an ISO 4217 code; an administrator may change it until something is charged.
+try:
+    MOORAGE_CURRENCY = currencies.parse(_text("MOORAGE_CURRENCY", currencies.USD))
+except currencies.CurrencyRefused as _refused:
+    raise ImproperlyConfigured(f"MOORAGE_CURRENCY: {_refused.message}") from _refused
 #: How a new organization pays: postpaid | prepaid (nothing is served before there is credit).
 MOORAGE_BILLING_MODE = _text("MOORAGE_BILLING_MODE", "postpaid")
 if MOORAGE_BILLING_MODE not in ("postpaid", "prepaid"):
@@ -332,8 +339,9 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 #: The sweeps: work is found here even when every message was lost.
 CELERY_BEAT_SCHEDULE = {
-    # A sweep that waited longer than its interval is of no use: the next one sees the same.
-    name: {"task": task, "schedule": seconds, "options": {"expires": seconds}}
+    # No expiry: a worker's clock would have to agree with beat's. What has piled up is one statement each, because a
+    # sweep that is not due is none (deployments/sweep_turns.py).
+    name: {"task": task, "schedule": seconds, "options": {"headers": {"every": seconds}}}
     for name, task, seconds in [
         ("sweep-deployments", "moorage.deployments.tasks.sweep", 5.0),
         ("reap-orphans", "moorage.deployments.tasks.reap_orphans", 20.0),

@@ -16,6 +16,7 @@ from moorage.console.doors import administrator
 from moorage.console.priced import meter_words
 from moorage.console.templatetags.shown import curl_command
 from moorage.console.usage import Links
+from moorage.fleet import runtime_classes
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
 from moorage.metering import queries as metering
@@ -39,7 +40,7 @@ def organizations(request: HttpRequest) -> HttpResponse:
     context = {
         "month": month_choice(period, now=clock.now()),
         "rows": months,
-        "total_pico": sum(month.amount_pico for month in months),
+        "totals": review.totals(months),
         "in_review": review.review_queue().count(),
         "unpriced": [(one, known.get(one.organization_id), meter_words(one.meter)) for one in review.unpriced_usage()],
         "held": [
@@ -62,6 +63,7 @@ def organization(request: HttpRequest, slug: str) -> HttpResponse:
     one, period = _organization(slug), month_of(request)
     context = {
         **statements.statement_context(one, period),
+        "trust_class": runtime_classes.class_of(one.pk),
         "total": metering.total(organization=one, start=period.start, end=period.end),
         "links": LINKS,
         "command": curl_command(f"admin/organizations/{slug}/statement?period={period}"),

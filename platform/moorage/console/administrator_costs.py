@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.models import Organization
+from moorage.billing import minimums as agreed
 from moorage.billing import price_list as listed
 from moorage.billing import prices
 from moorage.billing import pricing as billing
@@ -63,7 +64,11 @@ def costs(request: HttpRequest) -> HttpResponse:
         "cost_form": cost_form,
         "margin_form": margin_form,
         "rows": [
-            CostRow(cost=cost, meter=meter_words(cost.meter), text=price_words(cost.meter, cost.pico_per_unit))
+            CostRow(
+                cost=cost,
+                meter=meter_words(cost.meter),
+                text=price_words(cost.meter, cost.pico_per_unit, cost.currency),
+            )
             for cost in known
         ],
     }
@@ -80,7 +85,7 @@ def minimums(request: HttpRequest) -> HttpResponse:
     )
     if request.method == "POST" and form.is_valid():
         try:
-            made = billing.set_minimum(
+            made = agreed.set_minimum(
                 organization=accounts.organization(slug=form.cleaned_data["organization"]),
                 pico=prices.parse_amount(form.cleaned_data["amount"]),
                 period=questions.period_of(form.cleaned_data["period"]),
@@ -92,7 +97,9 @@ def minimums(request: HttpRequest) -> HttpResponse:
         else:
             period = Period.containing(made.period_start)
             messages.success(
-                request, f"From {period} on {made.organization.name} pays at least {form.cleaned_data['amount']} USD."
+                request,
+                f"From {period} on {made.organization.name} pays at least {form.cleaned_data['amount']}"
+                f" {made.organization.currency}.",
             )
             return redirect("console:admin_minimums")
     rows = [MinimumRow(minimum=one, period=str(Period.containing(one.period_start))) for one in listed.minimums()]
@@ -112,12 +119,15 @@ def _set_cost(request: HttpRequest, form: CostForm) -> None:
         meter=meter,
         model=given["model"],
         device_class=given["device_class"],
+        currency=given["currency"],
         pico_per_unit=pico,
         valid_from=given["valid_from"],
         note=given["note"],
         by=actor_of(request),
     )
-    messages.success(request, f"{meter_words(made.meter)} of {made.model} cost us {price_words(made.meter, pico)}.")
+    messages.success(
+        request, f"{meter_words(made.meter)} of {made.model} cost us {price_words(made.meter, pico, made.currency)}."
+    )
 
 
 def _set_margin(request: HttpRequest, form: MarginForm) -> None:
@@ -131,5 +141,6 @@ def _set_margin(request: HttpRequest, form: MarginForm) -> None:
         by=actor_of(request),
     )
     messages.success(
-        request, f"{meter_words(made.meter)} of {made.model} cost {price_words(made.meter, made.pico_per_unit)}."
+        request,
+        f"{meter_words(made.meter)} of {made.model} cost {price_words(made.meter, made.pico_per_unit, made.currency)}.",
     )

@@ -5,8 +5,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_POST
 
-from moorage.billing import foreign_refunds, payouts
+from moorage.billing import foreign_refunds, invoice_refunds, payouts, review
 from moorage.billing import services as billing
+from moorage.console.addresses import found
 from moorage.console.doors import actor_of, administrator
 from moorage.kernel.errors import PlatformError
 
@@ -26,6 +27,30 @@ def paid_out(request: HttpRequest, credit_note_id: str) -> HttpResponse:
         waits = "So much asks for another administrator: it waits for them."
         messages.success(request, "The payout is recorded." if outcome.is_done else waits)
     return redirect("console:admin_review")
+
+
+@administrator
+@require_POST
+def book_refund(request: HttpRequest, invoice_id: str) -> HttpResponse:
+    """Money of an invoice went back at the provider: a credit note, or our loss."""
+    with found():
+        invoice = review.any_invoice(invoice_id)
+    booked_as = request.POST.get("booked_as", "")
+    if booked_as not in set(invoice_refunds.BookedAs):
+        raise Http404("A refund is booked as a credit note or as a loss.")
+    try:
+        outcome = invoice_refunds.book(
+            invoice=invoice,
+            booked_as=invoice_refunds.BookedAs(booked_as),
+            by=actor_of(request),
+            reason=request.POST.get("reason", ""),
+        )
+    except PlatformError as error:
+        messages.error(request, error.message)
+    else:
+        waits = "So much asks for another administrator: it waits for them."
+        messages.success(request, "The refund is booked." if outcome.is_done else waits)
+    return redirect("console:admin_reconciliation")
 
 
 @administrator

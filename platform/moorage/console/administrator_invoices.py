@@ -112,7 +112,7 @@ def invoice_verb(request: HttpRequest, invoice_id: str, verb: str) -> HttpRespon
     if verb not in set(InvoiceVerb):
         raise Http404("Invoices know no such verb.")
     one, chosen = _invoice(invoice_id), InvoiceVerb(verb)
-    form = _FORMS.get(chosen, ReasonForm)(request.POST)
+    form = _FORMS.get(chosen, ReasonForm)(request.POST, currency=one.currency)
     if form.is_valid():
         try:
             outcome = _do(chosen, invoice=one, by=actor_of(request), form=form)
@@ -162,7 +162,7 @@ def _page(
         "row": invoice_row(invoice),
         "lines": invoice_lines(invoice),
         "history": accounts.audit_of(subject=invoice.id),
-        "verbs": [(verb, _WORDS[verb], form if verb is tried and form else _blank(verb)) for verb in verbs],
+        "verbs": [(verb, _WORDS[verb], form if verb is tried and form else _blank(verb, invoice)) for verb in verbs],
         "tried": tried,
         "waiting": approvals.waiting_for(invoice),
         "is_own": _is_own(request, invoice),
@@ -173,8 +173,8 @@ def _page(
     return render(request, "administrator/invoice.html", context, status=200 if form is None else 422)
 
 
-def _blank(verb: InvoiceVerb) -> ReasonForm:
-    return _FORMS.get(verb, ReasonForm)(auto_id=f"id_{verb}_%s")
+def _blank(verb: InvoiceVerb, invoice: Invoice) -> ReasonForm:
+    return _FORMS.get(verb, ReasonForm)(auto_id=f"id_{verb}_%s", currency=invoice.currency)
 
 
 def _is_own(request: HttpRequest, invoice: Invoice) -> bool:
@@ -185,7 +185,10 @@ def _is_own(request: HttpRequest, invoice: Invoice) -> bool:
 def _line_links(invoice: Invoice) -> list[tuple[LineRow, Period]]:
     """The frozen lines behind the invoice, each with the month of the statement it stands on."""
     period = Period.containing(invoice.statement.period_start)
-    return [(line_row(line, period), period) for line in statement_text.parse(invoice.statement.document).lines]
+    return [
+        (line_row(line, period, invoice.currency), period)
+        for line in statement_text.parse(invoice.statement.document).lines
+    ]
 
 
 def _command(invoice: Invoice, verb: InvoiceVerb) -> str:

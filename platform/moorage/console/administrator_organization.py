@@ -1,4 +1,4 @@
-"""What an administrator sets for one organization: promotional credit, and limits."""
+"""What an administrator sets for one organization: promotional credit, limits, and how far it is trusted."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -14,9 +14,11 @@ from moorage.billing.models import ApprovalKind
 from moorage.console.addresses import found
 from moorage.console.doors import actor_of, administrator
 from moorage.console.forms_limits import LimitForm, shown
+from moorage.console.forms_nodes import TrustForm
 from moorage.console.forms_review import CreditForm
 from moorage.console.limits import use_row
 from moorage.console.templatetags.shown import curl_command
+from moorage.fleet import runtime_classes
 from moorage.kernel import ids
 from moorage.kernel.errors import InvalidInput, PlatformError
 from moorage.kernel.money import Money
@@ -27,7 +29,11 @@ from moorage.kernel.money import Money
 def credit(request: HttpRequest, slug: str) -> HttpResponse:
     """Credit at our expense, with a reason."""
     organization = _organization(slug)
-    form = CreditForm(request.POST if request.method == "POST" else None, initial={"key": ids.new("apr")})
+    form = CreditForm(
+        request.POST if request.method == "POST" else None,
+        initial={"key": ids.new("apr")},
+        currency=organization.currency,
+    )
     if request.method == "POST" and form.is_valid():
         try:
             outcome = billing.give_credit(
@@ -48,7 +54,7 @@ def credit(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "organization": organization,
         "form": form,
-        "threshold": Money(threshold) if threshold else None,
+        "threshold": Money(threshold, organization.currency) if threshold else None,
         "waiting": approvals.waiting().filter(kind=ApprovalKind.CREDIT, organization=organization),
         "command": curl_command(
             f"admin/organizations/{slug}/credit",
@@ -65,7 +71,9 @@ def limits(request: HttpRequest, slug: str) -> HttpResponse:
     """What all keys of the organization together may use, and how it stands."""
     organization = _organization(slug)
     known = accounts_limits.limits_of(organization=organization, subject=organization.pk)
-    form = LimitForm(request.POST if request.method == "POST" else None, initial=dict(shown(known)))
+    form = LimitForm(
+        request.POST if request.method == "POST" else None, initial=dict(shown(known)), currency=organization.currency
+    )
     if request.method == "POST" and form.is_valid():
         try:
             accounts_limits.set_limits(
@@ -79,11 +87,38 @@ def limits(request: HttpRequest, slug: str) -> HttpResponse:
     uses = accounts_limits.uses(organization=organization, subject=organization.pk)
     context = {
         "organization": organization,
-        "uses": [use_row(use) for use in uses],
+        "uses": [use_row(use, organization.currency) for use in uses],
         "form": form,
         "command": curl_command(f"admin/organizations/{slug}/limits"),
     }
     return render(request, "administrator/limits.html", context, status=422 if form.errors else 200)
+
+
+@administrator
+@require_http_methods(["GET", "HEAD", "POST"])
+def trust(request: HttpRequest, slug: str) -> HttpResponse:
+    """What its containers are started with from now on; those that run go on."""
+    organization = _organization(slug)
+    present = runtime_classes.class_of(organization.pk)
+    form = TrustForm(request.POST if request.method == "POST" else None, initial={"trust_class": present})
+    if request.method == "POST" and form.is_valid():
+        wanted = form.cleaned_data["trust_class"]
+        runtime_classes.set_class(organization=organization, trust_class=wanted, by=actor_of(request))
+        words = f"Replicas of {organization.name} that start from now on are started as {wanted}."
+        messages.success(request, words)
+        return redirect("console:admin_organization", slug=slug)
+    context = {
+        "organization": organization,
+        "form": form,
+        "present": present,
+        "runtime": runtime_classes.policy().get(present),
+        "command": curl_command(
+            f"admin/organizations/{slug}/trust-class",
+            method="PUT",
+            options=f"""-H "Content-Type: application/json" -d '{{"trust_class": "{present}"}}'""",
+        ),
+    }
+    return render(request, "administrator/trust.html", context, status=422 if form.errors else 200)
 
 
 def _organization(slug: str) -> Organization:

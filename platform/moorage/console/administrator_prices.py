@@ -56,7 +56,7 @@ class EntryRow:
 def price_list(request: HttpRequest) -> HttpResponse:
     """What everything costs, and the form that sets a new price; nothing that is rated changes."""
     # The alarm of unpriced usage leads here with what is missing and since when: a price from now on would be too late.
-    first = {name: filter_of(request, name) for name in ("meter", "model", "valid_from", "organization")}
+    first = {name: filter_of(request, name) for name in ("meter", "model", "valid_from", "organization", "currency")}
     form = PriceForm(
         request.POST or None,
         initial={name: value for name, value in first.items() if value},
@@ -133,6 +133,7 @@ def _set(request: HttpRequest, form: PriceForm) -> Price:
         organization=organization_in(form),
         state=given["state"],
         device_class=given["device_class"],
+        currency=given["currency"],
         pico_per_unit=pico,
         graduated=graduated,
         valid_from=given["valid_from"],
@@ -156,7 +157,7 @@ def _entry(entry: PriceEntry) -> EntryRow:
 def _row(price: Price) -> PriceRow:
     return PriceRow(
         price=price,
-        text=price_words(price.meter, price.pico_per_unit),
-        hour=hour_words(price.meter, price.pico_per_unit),
+        text=price_words(price.meter, price.pico_per_unit, price.currency),
+        hour=hour_words(price.meter, price.pico_per_unit, price.currency),
         tiers=tier_words(price),
     )

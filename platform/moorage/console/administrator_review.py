@@ -25,7 +25,7 @@ from moorage.console.downloads import csv_file
 from moorage.console.templatetags.shown import curl_command
 from moorage.kernel import clock
 from moorage.kernel.errors import PlatformError
-from moorage.kernel.money import PICO_PER_CENT, Money
+from moorage.kernel.money import PICO_PER_CENT, amount_text
 
 _SHOWN_MOST: Final = 200
 _EXPORTED_MOST: Final = 10_000
@@ -45,7 +45,7 @@ def review(request: HttpRequest) -> HttpResponse:
     context = {
         "queue": [_row(one) for one in review_queue.queue()],
         "approvals": [(one, one.requested_by == person) for one in approvals.waiting()],
-        "threshold": Money(threshold) if threshold else None,
+        "threshold": amount_text(threshold) if threshold else None,
         "dirty": _dirty(),
         "anomalies": usage_watch.open_anomalies().count(),
         "parked": trouble.parked_messages()[:_SHOWN_MOST],
@@ -79,7 +79,7 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     threshold = approvals.threshold_pico()
     context = {
         "rows": [(one, one.requested_by == person) for one in approvals.requests()[:_SHOWN_MOST]],
-        "threshold": Money(threshold) if threshold else None,
+        "threshold": amount_text(threshold) if threshold else None,
         "command": curl_command("admin/approvals"),
     }
     return render(request, "administrator/approvals.html", context)

@@ -27,7 +27,11 @@ _SHOWN_MOST: Final = 200
 def top_ups(request: HttpRequest, slug: str) -> HttpResponse:
     """What was bought and what was paid back; sending the form pays unused credit back."""
     organization = _organization(slug)
-    form = RefundForm(request.POST if request.method == "POST" else None, initial={"key": ids.new("ref")})
+    form = RefundForm(
+        request.POST if request.method == "POST" else None,
+        initial={"key": ids.new("ref")},
+        currency=organization.currency,
+    )
     if request.method == "POST" and form.is_valid():
         try:
             outcome = billing.refund_credit(
@@ -40,7 +44,8 @@ def top_ups(request: HttpRequest, slug: str) -> HttpResponse:
         except PlatformError as error:
             form.add_error(error.param if error.param in form.fields else None, error.message)
         else:
-            amount = Money(sum(one.cents for one in outcome.refunds) * PICO_PER_CENT)
+            cents = sum(one.cents for one in outcome.refunds)
+            amount = Money(cents * PICO_PER_CENT, organization.currency)
             waits = "So much asks for another administrator: it waits for them on the review page."
             messages.success(request, f"{amount} are on their way back." if outcome.is_done else waits)
             return redirect("console:admin_top_ups", slug=slug)

@@ -47,7 +47,7 @@ def rows_of(organization: Organization, *, sort: str) -> tuple[Row, ...]:
             replicas_ready=deployment.replicas_ready,  # type: ignore[attr-defined]
             replicas_wanted=wanted(deployment),
             last_request_at=last.get(deployment.pk),
-            cost=costs.get(deployment.pk, Money(0)),
+            cost=costs.get(deployment.pk, Money(0, organization.currency)),
         )
         for deployment in found
     ]

@@ -105,7 +105,7 @@ def priced(organization: Organization, forecasts: tuple[Forecast, ...]) -> tuple
     """Of the models that are replaced; of the others the plan's steps say enough."""
     now = clock.now()
     return tuple(
-        Priced(forecast=one, cost=extra_cost(one, organization_id=organization.pk, now=now))
+        Priced(forecast=one, cost=extra_cost(one, organization=organization, now=now))
         for one in forecasts
         if one.change == "replace"
     )

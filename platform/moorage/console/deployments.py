@@ -70,7 +70,7 @@ def deployment(request: HttpRequest, membership: Membership, name: str) -> HttpR
         "environments": [(service, as_env_file(variables)) for service, variables in environments.items()],
         "period": period,
         "usage": usage[0] if usage else metering.Usage(group=found.pk),
-        "cost": deployment_rows.month_costs(organization).get(found.pk, Money(0)),
+        "cost": deployment_rows.month_costs(organization).get(found.pk, Money(0, organization.currency)),
         "revisions": queries.revisions(found),
         "may_deploy": may_deploy(membership),
     }

@@ -8,10 +8,11 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from moorage.accounts.limits import MOST, MOST_MONEY
-from moorage.kernel.money import Money
+from moorage.console.forms_money import MoneyForm
+from moorage.kernel.money import Money, amount_text
 from moorage.wire.limits import NAMES, Limits, Measure
 
-_MONEY_HELP: Final = _("USD, such as 12.50. Empty: no limit.")
+_MONEY_HELP: Final = _("{currency}, such as 12.50. Empty: no limit.")
 
 
 def _count(label: Any) -> forms.IntegerField:
@@ -23,7 +24,7 @@ def _money(label: Any) -> forms.DecimalField:
         label=label,
         required=False,
         min_value=decimal.Decimal(0),
-        max_value=MOST_MONEY.to_decimal(),
+        max_value=Money(MOST_MONEY).to_decimal(),
         max_digits=24,
         decimal_places=12,
         help_text=_MONEY_HELP,
@@ -31,7 +32,7 @@ def _money(label: Any) -> forms.DecimalField:
     )
 
 
-class LimitForm(forms.Form):
+class LimitForm(MoneyForm):
     """All limits of something; what is left empty is not limited."""
 
     money_per_month = _money(_("Budget a calendar month"))
@@ -71,7 +72,7 @@ class KeyLimitForm(LimitForm):
 def shown(limits: Limits) -> Mapping[str, object]:
     """``limits`` as the form's first values."""
     return {
-        name: str(Money(amount)).partition(" ")[0] if measure is Measure.MONEY else amount
+        name: amount_text(amount) if measure is Measure.MONEY else amount
         for name, (measure, _window) in NAMES.items()
         if (amount := getattr(limits, name)) is not None
     }

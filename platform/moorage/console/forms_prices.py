@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from django import forms
+from django.conf import settings
 from django.utils.translation import gettext_lazy as _
 
 from moorage.accounts.models import Organization
@@ -12,16 +13,17 @@ from moorage.billing import candidates, prices
 from moorage.billing.errors import InvalidPrice
 from moorage.billing.models import Meter, ReplicaState, UnitCost
 from moorage.billing.tiers import Tier
+from moorage.kernel import currencies
 
 #: The one meter that people also price by the hour.
 _BY_THE_HOUR: Final = "replica_seconds/hour"
 _UNITS: Final = (
-    (Meter.INPUT_TOKENS.value, _("Input tokens, USD per 1M tokens")),
-    (Meter.CACHED_INPUT_TOKENS.value, _("Cached input tokens, USD per 1M tokens")),
-    (Meter.OUTPUT_TOKENS.value, _("Output tokens, USD per 1M tokens")),
-    (Meter.REQUESTS.value, _("Requests that used a token, USD per request")),
-    (_BY_THE_HOUR, _("Replica time, USD per replica hour")),
-    (Meter.REPLICA_SECONDS.value, _("Replica time, USD per replica second")),
+    (Meter.INPUT_TOKENS.value, _("Input tokens, per 1M tokens")),
+    (Meter.CACHED_INPUT_TOKENS.value, _("Cached input tokens, per 1M tokens")),
+    (Meter.OUTPUT_TOKENS.value, _("Output tokens, per 1M tokens")),
+    (Meter.REQUESTS.value, _("Requests that used a token, per request")),
+    (_BY_THE_HOUR, _("Replica time, per replica hour")),
+    (Meter.REPLICA_SECONDS.value, _("Replica time, per replica second")),
 )
 _WHOLE: Final = "whole"
 _STATES: Final = (("", _("idle and busy")), *ReplicaState.choices)
@@ -47,14 +49,29 @@ def _decimal(label: Any, help_text: Any, *, required: bool = True) -> forms.Char
     )
 
 
+def _currency(help_text: Any) -> forms.ChoiceField:
+    """Empty: what the organization pays in, else what new organizations do."""
+    return forms.ChoiceField(label=_("Currency"), required=False, help_text=help_text)
+
+
+def _offer_currencies(form: forms.Form) -> None:
+    field = form.fields.get("currency")
+    if isinstance(field, forms.ChoiceField):
+        default = settings.MOORAGE_CURRENCY
+        field.choices = [("", f"{_('as usual')} ({default})"), *((one, one) for one in currencies.CENTS)]
+
+
 class _OrganizationForm(forms.Form):
     """A form with a choice of organizations, or everybody."""
 
     def __init__(self, *args: Any, organizations: Iterable[Organization], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        _offer_currencies(self)
         field = self.fields["organization"]
         assert isinstance(field, forms.ChoiceField)
-        listed = [(organization.slug, organization.name) for organization in organizations]
+        listed = [
+            (organization.slug, f"{organization.name} ({organization.currency})") for organization in organizations
+        ]
         field.choices = listed if field.required else [("", _("everybody")), *listed]
 
 
@@ -71,8 +88,9 @@ class PriceForm(_OrganizationForm):
     organization = forms.ChoiceField(
         label=_("For"), required=False, help_text=_("A negotiated price counts before everybody's.")
     )
+    currency = _currency(_("Of a negotiated price it is what the organization pays in."))
     price = _decimal(
-        _("Price in USD"),
+        _("Price"),
         _("A decimal number such as 0.25. It is kept exactly; what cannot be kept exactly is refused."),
         required=False,
     )
@@ -128,9 +146,14 @@ class CostForm(forms.Form):
     device_class = forms.CharField(
         label=_("Device class"), max_length=80, required=False, help_text=_("Of replica time alone. Empty: any.")
     )
-    cost = _decimal(_("Cost in USD"), _("A decimal number such as 0.0005."))
+    cost = _decimal(_("Cost"), _("A decimal number such as 0.0005."))
+    currency = _currency(_("Margins are shown to whoever pays in it."))
     valid_from = _moment(_("Valid from (UTC)"), _("Empty: from now on."))
     note = forms.CharField(label=_("Note"), max_length=200, required=False, help_text=_("Why, for the history."))
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _offer_currencies(self)
 
 
 class MarginForm(_OrganizationForm):
@@ -156,7 +179,9 @@ class MinimumForm(_OrganizationForm):
     """The least that an organization pays a month."""
 
     organization = forms.ChoiceField(label=_("Organization"))
-    amount = _decimal(_("At least, in USD a month"), _("A decimal number such as 500.00; 0 ends the commitment."))
+    amount = _decimal(
+        _("At least, a month"), _("A decimal number of what it pays in, such as 500.00; 0 ends the commitment.")
+    )
     period = forms.CharField(label=_("From the month"), max_length=7, help_text=_("Written YYYY-MM."))
     note = forms.CharField(label=_("Note"), max_length=200, required=False, help_text=_("Why, for the history."))
 
@@ -177,7 +202,7 @@ class DryRunForm(forms.Form):
         strip=False,
         help_text=_(
             "CSV with a head, or a JSON list: meter, price or tiers, and where wanted model, organization, state,"
-            " device_class, valid_from, valid_to."
+            " device_class, currency, valid_from, valid_to."
         ),
         widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}),
         initial="meter,model,price\noutput_tokens,*,0.60\n",
@@ -190,6 +215,6 @@ class DryRunForm(forms.Form):
 
 
 def _cost_words(cost: UnitCost) -> str:
-    words = f"{prices.text(cost.meter, cost.pico_per_unit)} {prices.CURRENCY} per {prices.unit(cost.meter)}"
+    words = f"{prices.text(cost.meter, cost.pico_per_unit)} {cost.currency} per {prices.unit(cost.meter)}"
     of = " ".join(part for part in (cost.model, cost.device_class) if part)
     return f"{Meter(cost.meter).label}, {of}: {words}, {cost.valid_from.astimezone(dt.UTC):%Y-%m-%d}"

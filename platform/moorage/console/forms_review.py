@@ -6,13 +6,14 @@ from typing import Final
 from django import forms
 from django.utils.translation import gettext_lazy as _
 
+from moorage.console.forms_money import MoneyForm
 from moorage.kernel.money import PICO_PER_CENT
 
 _CENT: Final = Decimal("0.01")
 _AMOUNT: Final = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
 
 
-class ReasonForm(forms.Form):
+class ReasonForm(MoneyForm):
     """Why an administrator does something."""
 
     reason = forms.CharField(
@@ -24,7 +25,7 @@ class AdjustForm(ReasonForm):
     """How much of an invoice is taken back."""
 
     amount = forms.DecimalField(
-        label=_("Amount before tax, in USD"),
+        label=_("Amount before tax, in {currency}"),
         max_digits=14,
         decimal_places=2,
         min_value=_CENT,
@@ -47,7 +48,7 @@ class RefundForm(ReasonForm):
     """Credit that is paid back."""
 
     amount = forms.DecimalField(
-        label=_("Amount in USD, at most"),
+        label=_("Amount in {currency}, at most"),
         max_digits=14,
         decimal_places=2,
         min_value=_CENT,
@@ -67,7 +68,7 @@ class CreditForm(ReasonForm):
     """Credit that we give."""
 
     amount = forms.DecimalField(
-        label=_("Amount in USD"), max_digits=14, decimal_places=2, min_value=_CENT, widget=_AMOUNT
+        label=_("Amount in {currency}"), max_digits=14, decimal_places=2, min_value=_CENT, widget=_AMOUNT
     )
     expires_at = forms.DateTimeField(
         label=_("Expires (UTC)"),

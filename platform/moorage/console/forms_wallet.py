@@ -8,7 +8,8 @@ from django.utils.translation import gettext_lazy as _
 
 from moorage.billing.models import BillingMode, Wallet
 from moorage.billing.wallet_settings import MOST_PICO, Preferences
-from moorage.kernel.money import PICO_PER_CENT, Money
+from moorage.console.forms_money import MoneyForm
+from moorage.kernel.money import PICO_PER_CENT, Money, amount_text
 
 _MOST: Final = Money(MOST_PICO).to_decimal()
 
@@ -29,24 +30,24 @@ def _money(
     )
 
 
-class TopUpForm(forms.Form):
+class TopUpForm(MoneyForm):
     """Credit to buy."""
 
-    amount = _money(_("Amount in USD"), "", required=True, initial="25.00")
+    amount = _money(_("Amount in {currency}"), "", required=True, initial="25.00")
 
     def cents(self) -> int:
         """What was asked for; only of a valid form."""
         return _cents(self.cleaned_data["amount"])
 
 
-class AlertForm(forms.Form):
+class AlertForm(MoneyForm):
     """When the owners are told, and whether the wallet tops up by itself."""
 
-    alert_below = _money(_("Mail the owners when less is left than"), _("USD. Empty: never."), decimals=12)
+    alert_below = _money(_("Mail the owners when less is left than"), _("{currency}. Empty: never."), decimals=12)
     is_automatic = forms.BooleanField(label=_("Top up by itself from the saved payment method"), required=False)
-    below = _money(_("Top up when less is left than"), _("USD."), decimals=12)
-    top_up = _money(_("Each top-up"), _("USD, 1 to 10,000."))
-    monthly_most = _money(_("No more in a month than"), _("USD in a calendar month, UTC."))
+    below = _money(_("Top up when less is left than"), _("{currency}."), decimals=12)
+    top_up = _money(_("Each top-up"), _("{currency}, 1 to 10,000."))
+    monthly_most = _money(_("No more in a month than"), _("{currency} in a calendar month, UTC."))
 
     def preferences(self) -> Preferences:
         """What was asked for; only of a valid form."""
@@ -61,7 +62,7 @@ class AlertForm(forms.Form):
         )
 
 
-class ModeForm(forms.Form):
+class ModeForm(MoneyForm):
     """How an organization pays."""
 
     mode = forms.ChoiceField(
@@ -71,7 +72,9 @@ class ModeForm(forms.Form):
             (BillingMode.POSTPAID.value, _("Postpaid: billed by the month")),
         ],
     )
-    credit_limit = _money(_("Credit limit"), _("USD, for postpaid. Empty: no end to what may be owed."), decimals=12)
+    credit_limit = _money(
+        _("Credit limit"), _("{currency}, for postpaid. Empty: no end to what may be owed."), decimals=12
+    )
     reason = forms.CharField(
         label=_("Reason"), max_length=2000, widget=forms.Textarea(attrs={"rows": 2}), help_text=_("Kept for good.")
     )
@@ -85,22 +88,22 @@ class ModeForm(forms.Form):
 def shown(wallet: Wallet) -> dict[str, object]:
     """The settings of ``wallet`` as the form's first values."""
 
-    def usd(pico: int | None) -> str:
-        return str(Money(pico)).partition(" ")[0] if pico else ""
+    def text(pico: int | None) -> str:
+        return amount_text(pico) if pico else ""
 
     return {
-        "alert_below": usd(wallet.alert_below_pico),
+        "alert_below": text(wallet.alert_below_pico),
         "is_automatic": wallet.is_automatic,
-        "below": usd(wallet.below_pico),
-        "top_up": usd(wallet.top_up_cents * PICO_PER_CENT),
-        "monthly_most": usd(wallet.monthly_most_cents * PICO_PER_CENT),
+        "below": text(wallet.below_pico),
+        "top_up": text(wallet.top_up_cents * PICO_PER_CENT),
+        "monthly_most": text(wallet.monthly_most_cents * PICO_PER_CENT),
     }
 
 
 def shown_mode(wallet: Wallet) -> dict[str, object]:
     """How ``wallet`` pays as the form's first values."""
     limit = wallet.credit_limit_pico
-    return {"mode": wallet.mode, "credit_limit": "" if limit is None else str(Money(limit)).partition(" ")[0]}
+    return {"mode": wallet.mode, "credit_limit": "" if limit is None else amount_text(limit)}
 
 
 def _cents(amount: decimal.Decimal | None) -> int:

@@ -90,7 +90,7 @@ def _show(request: HttpRequest, page: _Page) -> HttpResponse:
     kind: type[LimitForm] = LimitForm
     if page.key is not None:
         kind, initial["networks"] = KeyLimitForm, "\n".join(page.key.networks)
-    form = kind(request.POST if request.method == "POST" else None, initial=initial)
+    form = kind(request.POST if request.method == "POST" else None, initial=initial, currency=whose.currency)
     if request.method == "POST":
         accounts.require_role(page.membership, page.allowed)
         if form.is_valid() and _set(request, page, form):
@@ -99,7 +99,7 @@ def _show(request: HttpRequest, page: _Page) -> HttpResponse:
     uses = accounts_limits.uses(organization=whose, subject=page.subject)
     context = {
         "page": page,
-        "uses": [use_row(use) for use in uses],
+        "uses": [use_row(use, whose.currency) for use in uses],
         "form": form if Role(page.membership.role) in page.allowed else None,
     }
     return render(request, "accounts/limits.html", context, status=422 if form.errors else 200)
@@ -119,12 +119,12 @@ def _set(request: HttpRequest, page: _Page, form: LimitForm) -> bool:
     return True
 
 
-def use_row(use: Use) -> dict[str, object]:
+def use_row(use: Use, currency: str) -> dict[str, object]:
     """How one limit stands, in words."""
     is_money = NAMES[use.name][0] is Measure.MONEY
     amounts = {"limit": use.limit, "used": use.used, "set_aside": use.leased, "remaining": use.remaining}
     return {
         "label": _LABELS[use.name] or _("Limit"),
-        **{key: str(Money(amount)) if is_money else f"{amount:,}" for key, amount in amounts.items()},
+        **{key: str(Money(amount, currency)) if is_money else f"{amount:,}" for key, amount in amounts.items()},
         "resets_at": None if use.resets_at is None else window.text(use.resets_at),
     }

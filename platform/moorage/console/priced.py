@@ -12,16 +12,16 @@ def meter_words(meter: str) -> str:
     return str(Meter(meter).label) if meter in Meter.values else meter.replace("_", " ").capitalize()
 
 
-def price_words(meter: str, pico_per_unit: int) -> str:
+def price_words(meter: str, pico_per_unit: int, currency: str) -> str:
     """``0.60 USD per 1M tokens``, ``0.00002 USD per replica second``: exact."""
-    return f"{prices.text(meter, pico_per_unit)} {prices.CURRENCY} per {prices.unit(meter)}"
+    return f"{prices.text(meter, pico_per_unit)} {currency} per {prices.unit(meter)}"
 
 
-def hour_words(meter: str, pico_per_unit: int) -> str:
+def hour_words(meter: str, pico_per_unit: int, currency: str) -> str:
     """The same by the hour, ``0.072 USD per replica hour``, where that is how people compare; else empty."""
     if meter != Meter.REPLICA_SECONDS:
         return ""
-    return f"{prices.text_per_hour(pico_per_unit)} {prices.CURRENCY} per replica hour"
+    return f"{prices.text_per_hour(pico_per_unit)} {currency} per replica hour"
 
 
 def tier_words(price: Price) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ def charge(line: RatedUsage) -> Charge:
         meter=meter_words(line.meter),
         quantity=line.quantity,
         price=line.price,
-        price_text=price_words(line.meter, line.pico_per_unit),
+        price_text=price_words(line.meter, line.pico_per_unit, line.currency),
         amount_pico=int(line.amount_pico),
         currency=line.currency,
     )

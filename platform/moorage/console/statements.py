@@ -16,7 +16,6 @@ from moorage.billing import queries as billing
 from moorage.billing import statement as statement_text
 from moorage.billing.models import CreditNote, Invoice, InvoiceLine
 from moorage.billing.models import Statement as FrozenStatement
-from moorage.billing.prices import CURRENCY
 from moorage.billing.statement import Line
 from moorage.console.addresses import filter_of, found, month_choice, month_of
 from moorage.console.doors import member
@@ -69,7 +68,7 @@ def statement_context(organization: Organization, period: Period) -> dict[str, A
         "month": month_choice(period, now=now),
         "view": view,
         "statement": view.statement,
-        "lines": [line_row(line, period) for line in view.statement.lines],
+        "lines": [line_row(line, period, view.statement.currency) for line in view.statement.lines],
         "unpriced": [(meter_words(one.meter), one) for one in view.statement.unpriced],
         "months": [
             MonthRow(period=month, is_running=now in month, frozen=frozen.get(month.start))
@@ -78,12 +77,12 @@ def statement_context(organization: Organization, period: Period) -> dict[str, A
     }
 
 
-def line_row(line: Line, period: Period) -> LineRow:
+def line_row(line: Line, period: Period, currency: str) -> LineRow:
     """``line`` in words, on the statement of ``period``."""
     return LineRow(
         line=line,
         meter=meter_words(line.meter),
-        price_text=f"{line.price_text} {CURRENCY} per {line.price_unit}",
+        price_text=f"{line.price_text} {currency} per {line.price_unit}",
         is_late=line.usage_month != str(period),
     )
 
@@ -135,7 +134,7 @@ def line_context(request: HttpRequest, organization: Organization, period: Perio
         "organization": organization,
         "period": period,
         "page": page,
-        "row": line_row(page.line, period),
+        "row": line_row(page.line, period, organization.currency),
         "sources": [(source, keys.get(source.key_id, source.key_id)) for source in page.sources],
     }
 

@@ -11,6 +11,7 @@ from moorage.console import (
     administrator_anomalies,
     administrator_audit,
     administrator_costs,
+    administrator_currency,
     administrator_dry_run,
     administrator_given_back,
     administrator_invoices,
@@ -51,6 +52,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/invoices/<slug:invoice_id>", administrator_invoices.invoice, name="admin_invoice"),
     path("admin/invoices/<slug:invoice_id>.<slug:kind>", bills.any_invoice_file, name="admin_invoice_file"),
     path(
+        "admin/invoices/<slug:invoice_id>/book-refund", administrator_given_back.book_refund, name="admin_book_refund"
+    ),
+    path(
         "admin/invoices/<slug:invoice_id>/<slug:verb>", administrator_invoices.invoice_verb, name="admin_invoice_verb"
     ),
     path("admin/review", administrator_review.review, name="admin_review"),
@@ -77,6 +81,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/audit.csv", administrator_audit.audit_csv, name="admin_audit_csv"),
     path(f"{_ORGANIZATION}/credit", administrator_organization.credit, name="admin_credit"),
     path(f"{_ORGANIZATION}/limits", administrator_organization.limits, name="admin_organization_limits"),
+    path(f"{_ORGANIZATION}/trust-class", administrator_organization.trust, name="admin_trust"),
+    path(f"{_ORGANIZATION}/currency", administrator_currency.currency, name="admin_currency"),
     path(f"{_ORGANIZATION}/top-ups", administrator_top_ups.top_ups, name="admin_top_ups"),
     path(
         f"{_ORGANIZATION}/top-ups/<slug:top_up_id>/received",
@@ -90,7 +96,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/remains/look", administrator_remains.look, name="admin_remains_look"),
     path("admin/nodes", administrator_nodes.nodes, name="admin_nodes"),
     path("admin/nodes/<str:name>/drain", administrator_nodes.drain_node, name="admin_drain_node"),
-    path("admin/nodes/<str:name>/undrain", administrator_nodes.undrain_node, name="admin_undrain_node"),
+    path("admin/nodes/<str:name>/resume", administrator_nodes.resume_node, name="admin_resume_node"),
+    path("admin/nodes/<str:name>/marks", administrator_nodes.mark_node, name="admin_mark_node"),
+    path("admin/nodes/<str:name>", administrator_nodes.node, name="admin_node"),
     path("admin/api-keys", administrator_keys.keys, name="admin_keys"),
     path("admin/api-keys/<slug:key_id>/revoke", administrator_keys.revoke_key, name="admin_revoke_key"),
     path("<slug:slug>/usage", usage.usage, name="usage"),

@@ -25,7 +25,11 @@ def wallet(request: HttpRequest, membership: Membership) -> HttpResponse:
     """How it stands; posted to, alerts and automatic top-ups are set."""
     organization = membership.organization
     view = wallet_queries.view(organization)
-    form = AlertForm(request.POST if request.method == "POST" else None, initial=shown(view.wallet))
+    form = AlertForm(
+        request.POST if request.method == "POST" else None,
+        initial=shown(view.wallet),
+        currency=organization.currency,
+    )
     if request.method == "POST":
         accounts.require_role(membership, accounts.MAY_PAY)
         if form.is_valid() and _set(request, organization, form):
@@ -39,7 +43,7 @@ def wallet(request: HttpRequest, membership: Membership) -> HttpResponse:
 def top_up(request: HttpRequest, membership: Membership) -> HttpResponse:
     """Credit is bought: on to the page where it is paid."""
     accounts.require_role(membership, accounts.MAY_PAY)
-    form = TopUpForm(request.POST)
+    form = TopUpForm(request.POST, currency=membership.organization.currency)
     if form.is_valid():
         try:
             return redirect(
@@ -57,7 +61,9 @@ def administered(request: HttpRequest, slug: str) -> HttpResponse:
     with found():
         organization = accounts.organization(slug=slug)
     known = wallet_settings.wallet_of(organization)
-    form = ModeForm(request.POST if request.method == "POST" else None, initial=shown_mode(known))
+    form = ModeForm(
+        request.POST if request.method == "POST" else None, initial=shown_mode(known), currency=organization.currency
+    )
     if request.method == "POST" and form.is_valid():
         try:
             wallet_settings.set_mode(
@@ -91,8 +97,10 @@ def _show(
     organization = membership.organization
     context = _context(request, organization)
     if Role(membership.role) in accounts.MAY_PAY:
-        context["top_up_form"] = top_up or TopUpForm()
-        context["alert_form"] = alerts or AlertForm(initial=shown(context["view"].wallet))
+        context["top_up_form"] = top_up or TopUpForm(currency=organization.currency)
+        context["alert_form"] = alerts or AlertForm(
+            initial=shown(context["view"].wallet), currency=organization.currency
+        )
     is_wrong = any(form is not None and form.errors for form in (alerts, top_up))
     return render(request, "billing/wallet.html", context, status=422 if is_wrong else 200)
 

@@ -1,10 +1,16 @@
 """One drive of one replica under one lease: every write of it is fenced."""
 
+import contextlib
 import dataclasses
 import datetime as dt
+import functools
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from django.db import connection, transaction
+
+from moorage.artifacts.models import Artifact
 from moorage.deployments import leases, states
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.deployments.pins import Pin
@@ -33,11 +39,20 @@ class Driver:
     marks: dict[str, dt.datetime] = dataclasses.field(default_factory=dict)
     #: Where it came back from, once it has.
     came_from: Tier | None = None
+    #: What its route becomes when it is ready; None: others tell the gateways, or there is nothing to tell.
+    route: Callable[[Replica], states.RouteChange | None] | None = None
+    #: Its route was written with its becoming ready, and the lease given back.
+    is_announced: bool = False
 
     @property
     def pin(self) -> Pin:
         """What the replica serves."""
         return Pin.from_json(self.replica.revision.pins[self.replica.model_key])
+
+    @functools.cached_property
+    def artifact(self) -> Artifact:
+        """Its weights, as they were resolved."""
+        return Artifact.objects.select_related("organization").get(pk=self.pin.artifact_id)
 
     def mark(self, stage: str) -> None:
         """A stage of its coming back is passed."""
@@ -46,6 +61,18 @@ class Driver:
     def move(self, to: ReplicaStatus, reason: Reason, detail: str = "", **fields: Any) -> None:
         """A guarded move; LeaseLost if the row is not as this driver knows it."""
         if not states.move_replica(self.replica, to=to, reason=reason, detail=detail, epoch=self.epoch, **fields):
+            raise LeaseLost
+
+    def serve(self, reason: Reason, detail: str = "") -> None:
+        """Ready, and said so to the gateways in the same write where that can be; LeaseLost as with any move."""
+        change = self.route(self.replica) if self.route is not None else None
+        if change is None:
+            self.move(ReplicaStatus.READY, reason, detail)
+            return
+        is_moved, self.is_announced = states.bring_to_service(
+            self.replica, reason=reason, detail=detail, epoch=self.epoch, route=change
+        )
+        if not is_moved:
             raise LeaseLost
 
     def record(self, **fields: object) -> None:
@@ -70,3 +97,12 @@ class Driver:
             raise LeaseLost
         if Replica.objects.values_list("status", flat=True).get(pk=self.replica.pk) != self.replica.status:
             raise LeaseLost
+
+
+@contextlib.contextmanager
+def durably() -> Iterator[None]:
+    """What is written inside, and with it all that was written before, is on the database's disk at the end, also where
+    the waker does not wait for it otherwise. Meant for the time in which an engine loads."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit TO on")
+        yield

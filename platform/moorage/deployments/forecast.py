@@ -8,6 +8,8 @@ import datetime as dt
 import math
 from typing import Final, Literal
 
+from django.conf import settings
+
 from moorage.accounts.models import Organization
 from moorage.compose.spec import ModelSpec, Spec, Strategy
 from moorage.deployments import rollout, updates
@@ -15,7 +17,7 @@ from moorage.deployments.models import Deployment, ReplicaStatus, Revision
 from moorage.deployments.pins import Pin
 from moorage.deployments.placing import demand_of
 from moorage.deployments.queries import last_start, pins_of, spec_of
-from moorage.fleet import snapshot
+from moorage.fleet import device_classes, snapshot
 from moorage.fleet.board import Board
 from moorage.kernel import clock
 
@@ -47,12 +49,18 @@ class Forecast:
     #: For how long both run, and how many replicas that is more than before.
     extra_replicas: int = 0
     extra_seconds: float | None = 0.0
-    device_class: str = ""
+    #: What each of these would hold, as prices name it; empty where nobody knows.
+    device_classes: tuple[str, ...] = ()
 
     @property
     def extra_whole_seconds(self) -> int | None:
         """Rounded up: what is paid for."""
         return None if self.extra_seconds is None else math.ceil(self.extra_seconds)
+
+    @property
+    def class_words(self) -> str:
+        """What those more would hold, for people: each kind once; empty where that is no device."""
+        return ", ".join(sorted({name for name in self.device_classes if name != "cpu"}))
 
     @property
     def sentence(self) -> str:
@@ -127,7 +135,8 @@ def _replaced(
     update = model.update
     canary = update.canary if update.canary is not None and updates.may_share(old, new) else None
     extra = rollout.canary_count(wanted, canary.weight) if canary is not None else wanted
-    has_room = _has_room(organization, new, extra) if serving else None
+    classes = _classes(organization, new, extra) if serving else None
+    has_room = None if classes is None else len(classes) == extra
     took = last_start(deployment, new.model_key)
     gap: float | None = 0.0
     beside: float | None = 0.0
@@ -149,17 +158,21 @@ def _replaced(
         gap_seconds=gap,
         extra_replicas=extra if serving and not swaps else 0,
         extra_seconds=beside,
+        device_classes=classes or () if serving and not swaps else (),
     )
 
 
-def _has_room(organization: Organization, pin: Pin, count: int) -> bool | None:
+def _classes(organization: Organization, pin: Pin, count: int) -> tuple[str, ...] | None:
+    """What ``count`` replicas would hold if they were placed now, of as many as there is room for; None: no node is
+    known."""
     nodes = snapshot.nodes(now=clock.now(), digest=pin.digest)
     if not nodes:
         return None
-    board = Board(nodes)
+    board = Board(nodes, policy="spread" if settings.MOORAGE_PLACEMENT == "spread" else "pack")
     demand = dataclasses.replace(demand_of(pin), organization_id=organization.pk)
     # Each takes what it gets.
-    return all(board.place(demand) is not None for _ in range(count))
+    found = [place for _ in range(count) if (place := board.place(demand)) is not None]
+    return tuple(device_classes.of_placement(place, nodes) for place in found)
 
 
 def differences(old: Pin, new: Pin, before: ModelSpec, after: ModelSpec) -> tuple[str, ...]:

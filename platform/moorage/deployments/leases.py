@@ -5,7 +5,7 @@ nothing. A lost lease is not an error: somebody else has taken over.
 """
 
 import datetime as dt
-from typing import Final
+from typing import Any, Final
 
 from django.db import connection
 from django.db.models.functions import Now
@@ -30,6 +30,14 @@ _CLAIM: Final[dict[Row, str]] = {
     """,
 }
 
+#: The wish and the lease at once, for whoever is about to fulfil it.
+_CLAIM_SLEEPER: Final = """
+    UPDATE replica SET wake_at = %(now)s, epoch = epoch + 1,
+        lease_until = statement_timestamp() + make_interval(secs => %(seconds)s)
+    WHERE id = %(pk)s AND status = %(status)s AND wake_at IS NULL
+        AND (lease_until IS NULL OR lease_until < statement_timestamp()) RETURNING epoch
+"""
+
 
 def claim(model: Row, pk: str) -> int | None:
     """The epoch of a new lease, or None while somebody holds one."""
@@ -37,6 +45,24 @@ def claim(model: Row, pk: str) -> int | None:
         cursor.execute(_CLAIM[model], {"pk": pk, "seconds": LEASE.total_seconds()})
         row = cursor.fetchone()
     return int(row[0]) if row is not None else None
+
+
+def claim_sleeper(replica: Replica, *, now: dt.datetime) -> int | None:
+    """Says that ``replica``, which sleeps, is wanted awake since ``now``, and takes the lease with it. The epoch; None,
+    with nothing said, while somebody is at it, where it is wanted already, and where it sleeps no more."""
+    values: dict[str, Any] = {
+        "pk": replica.pk,
+        "status": str(replica.status),
+        "now": now,
+        "seconds": LEASE.total_seconds(),
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM_SLEEPER, values)
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    replica.wake_at, replica.epoch = now, int(row[0])
+    return replica.epoch
 
 
 def renew(model: Row, pk: str, epoch: int) -> bool:

@@ -10,9 +10,10 @@ from moorage.deployments.loads import SILENT as SILENT
 from moorage.deployments.loads import in_flight
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, Update, Vitality
 from moorage.deployments.pins import Pin
-from moorage.deployments.planner import Failures, ObservedReplica
+from moorage.deployments.planner import ObservedReplica
 from moorage.deployments.queries import pins_of
 from moorage.deployments.reasons import Reason, from_code
+from moorage.deployments.setbacks import SERVED_A_WHILE, Failures
 from moorage.fleet import database_clock
 from moorage.fleet import errors as fleet_errors
 from moorage.fleet import queries as fleet_queries
@@ -22,6 +23,8 @@ R = ReplicaStatus
 
 
 _ROOMLESS: Final = frozenset({Reason.NO_CAPACITY.code, Reason.ROOM_HELD.code})
+#: Why a replica drains that may be called again: it goes to sleep, or back to work.
+_DROWSY: Final = frozenset({Reason.IDLE.code, Reason.MEMORY_NEEDED.code})
 #: Why a replica drains for whose end nobody waits.
 _UNHURRIED: Final = frozenset({Reason.NEW_REVISION.code, Reason.SURPLUS.code})
 
@@ -119,7 +122,7 @@ def _observed(
         is_room_held=replica.status == R.PENDING and replica.reason_code == Reason.ROOM_HELD.code,
         is_patient=replica.reason_code in _UNHURRIED,
         is_driven=replica.lease_until is not None and replica.lease_until > now,
-        is_drowsy=replica.status == R.DRAINING and replica.reason_code == Reason.IDLE.code,
+        is_drowsy=replica.status == R.DRAINING and replica.reason_code in _DROWSY,
         is_waking=replica.wake_at is not None,
         holds_room=replica.pk not in roomless,
     )
@@ -139,13 +142,13 @@ def _trouble(deployment: Deployment, model_key: str, update: Update | None) -> s
         ended = ended.exclude(failed_at__lte=deployment.tries_from)
     for replica in ended[:20]:
         if replica.failed_at is None:
-            if replica.ready_at is not None and (replica.ended_at or now - replica.ready_at > planner.SERVED_A_WHILE):
+            if replica.ready_at is not None and (replica.ended_at or now - replica.ready_at > SERVED_A_WHILE):
                 break
             # On its way, or ready so lately that it may yet go the way of those before it.
             continue
         last = last or replica
         is_permanent = is_permanent or replica.is_permanent_failure
-        if replica.ready_at is not None and replica.failed_at - replica.ready_at > planner.SERVED_A_WHILE:
+        if replica.ready_at is not None and replica.failed_at - replica.ready_at > SERVED_A_WHILE:
             # It served for a while: a new run of failures, of one.
             count += 1
             break

@@ -6,6 +6,7 @@ from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.pins import Pin
 from moorage.deployments.reasons import Reason
 from moorage.fleet import errors as fleet_errors
+from moorage.fleet import return_place
 from moorage.fleet import services as fleet
 from moorage.fleet.models import Reservation
 from moorage.fleet.placement import PRIORITIES, Demand
@@ -35,6 +36,11 @@ def reserve(driver: Driver) -> Reservation:
     names of the replicas nobody calls. Raises NoCapacity."""
     replica, demand = driver.replica, demand_of(driver.pin)
     organization_id = replica.deployment.organization_id
+    short = return_place.take(
+        replica_id=replica.pk, organization_id=organization_id, demand=demand, node_id=replica.node_id
+    )
+    if short is not None:
+        return short
     try:
         return fleet.reserve(
             replica_id=replica.pk,
@@ -43,7 +49,7 @@ def reserve(driver: Driver) -> Reservation:
             idle=idle_replicas.nobody_calls(below=demand.priority),
         )
     except fleet_errors.RoomIsIdle as found:
-        if not giving_way.make_room(found.preempts, runtime=driver.runtime):
+        if not giving_way.make_room(found.preempts, asker=replica, runtime=driver.runtime):
             raise
     return fleet.reserve(replica_id=replica.pk, organization_id=organization_id, demand=demand)
 

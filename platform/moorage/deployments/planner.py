@@ -12,8 +12,10 @@ from typing import Final, Literal
 
 from moorage.compose.spec import Strategy
 from moorage.deployments import rollout, tiers
+from moorage.deployments.actions import Action, Create, Drain, Drive, Fail, Stop
 from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.reasons import Reason
+from moorage.deployments.setbacks import SERVED_A_WHILE, Failures, retry_at
 
 #: A draining replica gets this long to finish its requests, where somebody waits for its end.
 DRAIN: Final = dt.timedelta(seconds=30)
@@ -21,13 +23,6 @@ DRAIN: Final = dt.timedelta(seconds=30)
 PATIENT_DRAIN: Final = dt.timedelta(hours=1, minutes=1)
 #: The route is withdrawn before draining begins; gateways need a moment to hear of it.
 HEARD: Final = dt.timedelta(seconds=1)
-#: Waits between tries of a model that keeps failing: 1, 2, 4 … 300 s.
-LONGEST_WAIT: Final = dt.timedelta(seconds=300)
-#: One that has been ready for longer begins a new run of failures.
-SERVED_A_WHILE: Final = dt.timedelta(minutes=1)
-#: From this many failures in a row on, the deployment is called failed.
-FAILURES_BEFORE_FAILED: Final = 3
-
 #: What the runtime says of a replica's container; unknown means it could not be asked.
 ContainerState = Literal["running", "paused", "exited", "absent", "unknown"]
 
@@ -52,6 +47,7 @@ class DesiredModel:
     revision_id: str
     wanted: int
     strategy: Strategy = "surge"
+    is_whole: bool = False  #: it cannot share a route with what it replaces: none of that goes before all are there
     beside: Beside | None = None
 
 
@@ -81,59 +77,6 @@ class ObservedReplica:
     node_is_draining: bool = False  #: it is to be brought up elsewhere
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Failures:
-    """The run of failures of one model of the target revision since it was last ready."""
-
-    count: int = 0
-    last_at: dt.datetime | None = None
-    is_permanent: bool = False
-
-
-@dataclasses.dataclass(frozen=True)
-class Create:
-    """Add a pending replica."""
-
-    model_key: str
-    revision_id: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Drive:
-    """Take a replica further on its way: place, pull, start, or stop it."""
-
-    replica_id: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Drain:
-    """Give a ready replica no new request."""
-
-    replica_id: str
-    reason: Reason
-
-
-@dataclasses.dataclass(frozen=True)
-class Stop:
-    """Begin to remove a replica."""
-
-    replica_id: str
-    reason: Reason
-    detail: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Fail:
-    """A replica that should run does not."""
-
-    replica_id: str
-    reason: Reason
-    detail: str = ""
-
-
-Action = Create | Drive | Drain | Stop | Fail | tiers.Rest | tiers.Wake
-
-
 def plan(
     models: Iterable[DesiredModel],
     replicas: Sequence[ObservedReplica],
@@ -148,7 +91,10 @@ def plan(
     models = tuple(models)
     # What is on a node that is being drained counts as of an older revision: it serves until another one is ready.
     on_drained = {replica.id for replica in replicas if replica.node_is_draining}
-    replicas = [dataclasses.replace(one, revision_id="") if one.id in on_drained else one for one in replicas]
+    replicas = [
+        dataclasses.replace(one, revision_id=_elsewhere(one.revision_id)) if one.id in on_drained else one
+        for one in replicas
+    ]
     targets = {model.revision_id for model in models} if is_off is None else set()
     if is_off is None:
         targets |= {model.beside.revision_id for model in models if model.beside is not None}
@@ -186,19 +132,16 @@ def plan(
     )
 
 
+def _elsewhere(revision_id: str) -> str:
+    """What a revision is called where it must not stay."""
+    return f"{revision_id} on a drained node"
+
+
 def _leaving_node(action: Action) -> Action:
     """The same step, with the reason that is true of a replica on a drained node."""
     if isinstance(action, Drain | Stop) and action.reason is Reason.NEW_REVISION:
         return dataclasses.replace(action, reason=Reason.NODE_DRAINED)
     return action
-
-
-def retry_at(failures: Failures) -> dt.datetime | None:
-    """When a model that has failed is tried again; None: at once (never failed) or not at all (permanent)."""
-    if not failures.count or failures.last_at is None or failures.is_permanent:
-        return None
-    seconds = min(2 ** (failures.count - 1), int(LONGEST_WAIT.total_seconds()))
-    return failures.last_at + dt.timedelta(seconds=seconds)
 
 
 def _with_new(
@@ -284,7 +227,10 @@ def _model_steps(
     mine = [replica for replica in staying if replica.model_key == model.key]
     old = [replica for replica in mine if replica.revision_id not in own]
     current = _kept(serving, mine)
-    turn = rollout.turn(serving.strategy, wanted=serving.wanted, new=current, old=old, leaving=leaving)
+    # Where only the node is another, nobody has to wait, whatever an update would do.
+    is_move = bool(old) and all(one.revision_id == _elsewhere(serving.revision_id) for one in old)
+    strategy = "surge" if is_move else serving.strategy
+    turn = rollout.turn(strategy, wanted=serving.wanted, new=current, old=old, leaving=leaving, is_whole=model.is_whole)
     known = failures if serving is model else Failures()
     actions = _own_steps(serving, mine, known, bed, may_create=turn.may_create, now=now)
     if serving is not model:

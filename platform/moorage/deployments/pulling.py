@@ -4,7 +4,6 @@ import time
 from typing import Final
 
 from moorage.artifacts import services as artifacts
-from moorage.artifacts.models import Artifact
 from moorage.deployments.driver import Driver
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.deployments.progress import File, PullMeter
@@ -34,7 +33,7 @@ def _how_much(replica: Replica) -> str:
 
 def bring(driver: Driver) -> bool:
     """The replica's weights are on its node, or it has failed: False. Says how far it is."""
-    artifact = Artifact.objects.select_related("organization").get(pk=driver.pin.artifact_id)
+    artifact = driver.artifact
     reported_at = 0.0
     files = [File(name=name, size_bytes=size, here_bytes=here) for name, size, here in artifacts.files_here(artifact)]
     meter = PullMeter(files, now=time.monotonic())

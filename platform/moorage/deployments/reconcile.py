@@ -15,7 +15,19 @@ from typing import Final
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from moorage.deployments import beds, last_words, leases, planner, publishing, scaling, states, tiers, trials, updates
+from moorage.deployments import (
+    actions,
+    beds,
+    last_words,
+    leases,
+    planner,
+    publishing,
+    scaling,
+    states,
+    tiers,
+    trials,
+    updates,
+)
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus
 from moorage.deployments.observed import Seen, look, off_reason
 from moorage.deployments.reasons import Reason
@@ -86,21 +98,21 @@ def _round(deployment: Deployment, epoch: int, runtime: ContainerRuntime) -> tup
         return ()
     failures = {key: trouble.failures for key, trouble in seen.troubles.items()}
     sleeps = beds.beds_of(deployment) if is_off is None else {}
-    actions = planner.plan(models, seen.replicas, failures, is_off=is_off, beds=sleeps, now=now)
-    to_drive = _perform(deployment, seen, actions, epoch, runtime)
-    after = look(deployment, runtime=runtime) if actions else seen
+    steps = planner.plan(models, seen.replicas, failures, is_off=is_off, beds=sleeps, now=now)
+    to_drive = _perform(deployment, seen, steps, epoch, runtime)
+    after = look(deployment, runtime=runtime) if steps else seen
     publishing.publish(deployment, after, models, epoch=epoch)
     return to_drive
 
 
 def _perform(
-    deployment: Deployment, seen: Seen, actions: tuple[planner.Action, ...], epoch: int, runtime: ContainerRuntime
+    deployment: Deployment, seen: Seen, steps: tuple[actions.Action, ...], epoch: int, runtime: ContainerRuntime
 ) -> tuple[str, ...]:
     """Writes what the plan says; a move that lost its race is dropped and planned anew next time."""
     to_drive = []
-    for action in actions:
-        match action:
-            case planner.Create(model_key=key, revision_id=revision_id):
+    for step in steps:
+        match step:
+            case actions.Create(model_key=key, revision_id=revision_id):
                 if not Deployment.objects.filter(
                     pk=deployment.pk, epoch=epoch, target_id=deployment.target_id
                 ).exists():
@@ -114,13 +126,13 @@ def _perform(
                     created_at=database_clock.now(),
                 )
                 to_drive.append(replica.pk)
-            case planner.Drive(replica_id=replica_id):
+            case actions.Drive(replica_id=replica_id):
                 to_drive.append(replica_id)
-            case planner.Drain(replica_id=replica_id, reason=reason):
+            case actions.Drain(replica_id=replica_id, reason=reason):
                 states.move_replica(seen.rows[replica_id], to=R.DRAINING, reason=reason)
                 if reason is Reason.MAKES_WAY:
                     updates.made_way(deployment)
-            case planner.Stop(replica_id=replica_id, reason=reason, detail=detail):
+            case actions.Stop(replica_id=replica_id, reason=reason, detail=detail):
                 if states.move_replica(seen.rows[replica_id], to=R.STOPPING, reason=reason, detail=detail):
                     to_drive.append(replica_id)
             case tiers.Rest(replica_id=replica_id, to=to, reason=reason, detail=detail):
@@ -129,7 +141,7 @@ def _perform(
             case tiers.Wake(replica_id=replica_id):
                 if states.ask_awake(seen.rows[replica_id]):
                     to_drive.append(replica_id)
-            case planner.Fail(replica_id=replica_id, reason=reason, detail=detail):
+            case actions.Fail(replica_id=replica_id, reason=reason, detail=detail):
                 replica = seen.rows[replica_id]
                 observed = next(one for one in seen.replicas if one.id == replica_id)
                 reason, detail = last_words.particulars(replica, reason, detail, runtime)

@@ -54,9 +54,18 @@ class Turn:
     may_create: bool = True
 
 
-def turn(strategy: Strategy, *, wanted: int, new: Sequence[Member], old: Sequence[Member], leaving: int) -> Turn:
+def turn(
+    strategy: Strategy,
+    *,
+    wanted: int,
+    new: Sequence[Member],
+    old: Sequence[Member],
+    leaving: int,
+    is_whole: bool = False,
+) -> Turn:
     """The turn of one model. ``new`` are its replicas of the wanted revision, ``old`` those of others that are not on
-    their way out, ``leaving`` how many of others are, and still have their room."""
+    their way out, ``leaving`` how many of others are, and still have their room. ``is_whole``: they never
+    serve beside each other."""
     if not old:
         return Turn(may_create=strategy != "recreate" or not leaving)
     ready = sum(one.status == R.READY for one in new)
@@ -73,7 +82,7 @@ def turn(strategy: Strategy, *, wanted: int, new: Sequence[Member], old: Sequenc
     if waiting > leaving + len(idle):
         making = tuple(one.id for one in serving[: waiting - leaving - len(idle)])
         return Turn(retire=(*idle, *making), reason=Reason.MAKES_WAY)
-    excess = max(0, len(serving) - (wanted - ready)) if ready else 0
+    excess = max(0, len(serving) - (wanted - ready)) if ready and not is_whole else 0
     return Turn(retire=(*idle, *(one.id for one in serving[:excess])))
 
 

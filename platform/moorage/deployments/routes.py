@@ -1,6 +1,7 @@
 """Route rows: what the gateways serve from. One a model of a deployment, rewritten only when its content changes."""
 
 import dataclasses
+import datetime as dt
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from moorage.deployments.models import Deployment, DeploymentStatus, Replica, Re
 from moorage.deployments.pins import Pin
 from moorage.deployments.progress import NO_PROGRESS
 from moorage.deployments.reasons import Reason
+from moorage.deployments.states import RouteChange
 from moorage.deployments.summary import Standing
 from moorage.fleet import database_clock, engines
 from moorage.wire.records import ReplicaAddress
@@ -87,7 +89,7 @@ def serving_of(
 
     1. On trial: its revision and the one before, by their weights, once both have a replica.
     2. The target's, when they are as many as wanted; until then with those of the newest revision before, if their
-       engines are spoken to alike. Else whoever there is of the newest.
+       engines are spoken to alike. Else whichever of the two are more, or there at all.
     """
     new = [replica for replica in ready if replica.revision_id == target_id]
     if trial is not None and (weights := trial.weights(key)):
@@ -106,7 +108,8 @@ def serving_of(
     if not new:
         return Serving(pin=last_pin, replicas=last)
     if not updates.may_share(last_pin, pin):
-        return Serving(pin=pin, replicas=new)
+        # A move to another engine is one of all at once: until all of the new ones are there, whoever is more serves.
+        return Serving(pin=last_pin, replicas=last) if len(last) >= len(new) else Serving(pin=pin, replicas=new)
     return Serving(pin=_shared(last_pin, pin), replicas=[*new, *last])
 
 
@@ -176,11 +179,28 @@ def publish_model(deployment: Deployment, key: str) -> None:
         _write(deployment, build(deployment, standing, serving))
 
 
+def change(replica: Replica) -> RouteChange | None:
+    """What the route of ``replica`` becomes when it is ready alone; None where it is not of its deployment's target."""
+    deployment, target = replica.deployment, replica.deployment.target
+    if target is None or replica.revision_id != target.pk:
+        return None
+    serving = Serving(pin=Pin.from_json(target.pins[replica.model_key]), replicas=[replica])
+    route = build(deployment, Standing(status=DeploymentStatus.READY, reason=Reason.SERVING), serving)
+    route = msgspec.structs.replace(route, version=_version(database_clock.now()))
+    return RouteChange(
+        route_id=route.id, target_id=target.pk, version=route.version, document=msgspec.to_builtins(route)
+    )
+
+
+def _version(now: dt.datetime) -> int:
+    """A change has one of its own, by which gateways say that they have heard of it."""
+    return int(now.timestamp() * 1_000_000)
+
+
 def _write(deployment: Deployment, route: WireRoute) -> None:
     existing = Route.objects.filter(pk=route.id).first()
     now = database_clock.now()
-    # A change has a version of its own, by which gateways say that they have heard of it.
-    version = int(now.timestamp() * 1_000_000)
+    version = _version(now)
     if existing is not None:
         known = existing.document.get("version", 0)
         same = msgspec.structs.replace(route, version=known)

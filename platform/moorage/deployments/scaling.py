@@ -8,10 +8,11 @@ from django.db import transaction
 from moorage.compose.spec import ModelSpec
 from moorage.deployments import autoscaler, routes, scale_history, schedules
 from moorage.deployments.load_window import LoadWindow
-from moorage.deployments.models import Deployment, ReplicaStatus, RouteActivity, Scale, Wake
+from moorage.deployments.models import Deployment, Replica, ReplicaStatus, RouteActivity, Scale, Wake
 from moorage.deployments.observed import SILENT, Seen
 from moorage.deployments.planner import DesiredModel
 from moorage.deployments.queries import spec_of
+from moorage.fleet import database_clock
 
 log = logging.getLogger(__name__)
 
@@ -98,6 +99,26 @@ def _write(deployment: Deployment, scale: Scale, decision: autoscaler.Wanted, no
         scale.wanted,
         decision.count,
         decision.why,
+    )
+
+
+def want_one_fewer(replica: Replica, *, why: str) -> None:
+    """``replica`` makes way for another: its model has one fewer from now on, until somebody asks for it. Call it in
+    the transaction of the deed."""
+    scale = Scale.objects.select_for_update().filter(deployment_id=replica.deployment_id, model_key=replica.model_key)
+    found = scale.first()
+    if found is None or not found.wanted:
+        return
+    now = database_clock.now()
+    scale.update(wanted=found.wanted - 1, why=why[:300], decided_at=now, surplus_since=None, panic_until=None)
+    scale_history.note(
+        replica.deployment,
+        model_key=replica.model_key,
+        before=found.wanted,
+        wanted=found.wanted - 1,
+        why=why,
+        signals={"gave_way": replica.pk},
+        at=now,
     )
 
 

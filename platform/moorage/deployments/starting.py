@@ -9,8 +9,7 @@ from typing import Final
 from django.conf import settings
 
 from moorage.artifacts import services as artifacts
-from moorage.artifacts.models import Artifact
-from moorage.deployments.driver import Driver
+from moorage.deployments.driver import Driver, durably
 from moorage.deployments.last_words import explain_end, last_line, note_peak, save_log
 from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.queries import spec_of
@@ -58,7 +57,9 @@ def start(driver: Driver) -> None:
         driver.move(R.FAILED, Reason.START_REFUSED, error.message)
         return
     driver.mark("started")
-    driver.record(engine_version=container.image[:80])
+    # With it the reservation, without a wait that anybody feels: the engine loads.
+    with durably():
+        driver.record(engine_version=container.image[:80])
     _await_token(driver, spec.name, started=replica.status_changed_at)
 
 
@@ -67,7 +68,7 @@ def container_spec(driver: Driver) -> ContainerSpec:
     replica = driver.replica
     pin = driver.pin
     engine = engines.Engine(pin.engine)
-    artifact = Artifact.objects.select_related("organization").get(pk=pin.artifact_id)
+    artifact = driver.artifact
     model_dir = artifacts.pull(artifact=artifact)
     socket_dir = sockets.directory(Path(settings.MOORAGE_SOCKET_DIR), replica_id=replica.pk, epoch=EPOCH)
     paths = driver.runtime.runner_paths(model_dir=model_dir, socket_dir=socket_dir, engine=engine)
@@ -143,7 +144,7 @@ def _await_token(driver: Driver, name: str, *, started: dt.datetime) -> None:
             driver.came_from = Tier.STOPPED if replica.wake_at else Tier.ABSENT
             driver.since = driver.since or replica.wake_at or replica.created_at
             fault.point("before_ready")
-            driver.move(R.READY, Reason.FIRST_TOKEN, _took(driver.since))
+            driver.serve(Reason.FIRST_TOKEN, _took(driver.since))
             return
         last = answer.detail
         if time.monotonic() >= next_look:

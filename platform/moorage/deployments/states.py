@@ -1,11 +1,14 @@
 """The only writer of status. Every move is in the table, carries a reason, and writes its timeline event beside it."""
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, StatusSpan, TimelineEvent
+from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, Route, TimelineEvent
+from moorage.deployments.models.timeline import new_event_id
 from moorage.deployments.reasons import Reason
 from moorage.fleet import database_clock
 
@@ -29,6 +32,42 @@ REPLICA_TRANSITIONS: Final[dict[ReplicaStatus, frozenset[ReplicaStatus]]] = {
 ASLEEP: Final = frozenset({R.FROZEN, R.STOPPED})
 
 
+#: A move with all that is written beside it, in one statement: somebody may be waiting for it. ``held`` keeps whoever
+#: writes the deployment's routes under its lock away, and is empty where the deployment wants something else by now.
+_MOVE: Final = """
+    WITH moved AS (
+        UPDATE replica SET {changes} WHERE id = %(replica)s AND status = %(before)s
+        AND epoch = coalesce(%(epoch)s, epoch) RETURNING id
+    ), spanned AS (
+        INSERT INTO replica_status_span (replica_id, status, began_at)
+        SELECT id, %(status)s, %(now)s FROM moved WHERE %(status)s <> %(before)s
+    ), told AS (
+        INSERT INTO timeline_event (id, deployment_id, replica_id, code, message, by, at)
+        SELECT %(event)s, %(deployment)s, id, %(code)s, %(text)s, %(by)s, %(now)s FROM moved WHERE %(is_news)s
+    ){routed}
+    SELECT (SELECT count(*) FROM moved), {count}
+"""
+_ROUTED: Final = """, held AS (
+        SELECT id FROM deployment WHERE id = %(deployment)s AND target_id = %(target)s AND NOT is_paused
+        AND status NOT IN ('deleting', 'deleted') FOR NO KEY UPDATE
+    ), routed AS (
+        UPDATE route SET changed_at = %(now)s, document = %(document)s || jsonb_build_object(
+            'version', greatest(%(version)s, coalesce((route.document ->> 'version')::bigint, 0) + 1))
+        FROM held, moved WHERE route.id = %(route)s AND route.document -> 'replicas' = '[]' RETURNING route.id
+    )"""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RouteChange:
+    """What a route that names nobody becomes with a move, if the deployment still has that target. Its version is that
+    of the document, or one more than the row's where that is newer."""
+
+    route_id: str
+    target_id: str
+    version: int
+    document: Mapping[str, Any]
+
+
 def move_replica(
     replica: Replica,
     *,
@@ -44,6 +83,29 @@ def move_replica(
     False means that somebody else moved it meanwhile: drop what you know of it. ``replica`` is updated on success.
     A failed replica keeps the reason of its failure through stopping and gone.
     """
+    return _move(replica, to=to, reason=reason, detail=detail, by=by, epoch=epoch, route=None, fields=fields)[0]
+
+
+def bring_to_service(
+    replica: Replica, *, reason: Reason, detail: str, epoch: int, route: RouteChange
+) -> tuple[bool, bool]:
+    """Makes ``replica`` ready, gives its lease back and changes its route, all at once. Whether the one was done, and
+    whether the other."""
+    fields = {"lease_until": None}
+    return _move(replica, to=R.READY, reason=reason, detail=detail, by=MOORAGE, epoch=epoch, route=route, fields=fields)
+
+
+def _move(
+    replica: Replica,
+    *,
+    to: ReplicaStatus,
+    reason: Reason,
+    detail: str,
+    by: Actor,
+    epoch: int | None,
+    route: RouteChange | None,
+    fields: Mapping[str, Any],
+) -> tuple[bool, bool]:
     assert to in REPLICA_TRANSITIONS[ReplicaStatus(replica.status)], f"{replica.status} -> {to}"
     now = database_clock.now()
     text = reason.explain(detail)
@@ -60,27 +122,42 @@ def move_replica(
         changes["failed_at"] = now
     if to in {R.FAILED, R.STOPPING} and replica.ended_at is None:
         changes["ended_at"] = now
-    with transaction.atomic():
-        rows = Replica.objects.filter(pk=replica.pk, status=replica.status)
-        if epoch is not None:
-            rows = rows.filter(epoch=epoch)
-        is_news = to != replica.status or reason.code != replica.reason_code
-        if not rows.update(**changes):
-            return False
-        if to != replica.status:
-            StatusSpan.objects.create(replica_id=replica.pk, status=to, began_at=now)
-        if is_news:
-            TimelineEvent.objects.create(
-                deployment_id=replica.deployment_id,
-                replica_id=replica.pk,
-                code=f"replica_{to}" if to != replica.status else reason.code,
-                message=text,
-                by=by.label,
-                at=now,
-            )
-    for name, value in changes.items():
-        setattr(replica, name, value)
-    return True
+    columns: dict[str, Any] = {name: Replica._meta.get_field(name) for name in changes}
+    values: dict[str, Any] = {
+        name: column.get_db_prep_save(changes[name], connection) for name, column in columns.items()
+    }
+    values |= {
+        "replica": replica.pk,
+        "before": str(replica.status),
+        "epoch": epoch,
+        "now": now,
+        "deployment": replica.deployment_id,
+        "event": new_event_id(),
+        "code": f"replica_{to}" if to != replica.status else reason.code,
+        "text": text,
+        "by": by.label,
+        "is_news": to != replica.status or reason.code != replica.reason_code,
+    }
+    if route is not None:
+        document = Route._meta.get_field("document").get_db_prep_save(dict(route.document), connection)
+        values |= {
+            "route": route.route_id,
+            "target": route.target_id,
+            "version": route.version,
+            "document": document,
+        }
+    statement = _MOVE.format(
+        changes=", ".join(f'"{column.column}" = %({name})s' for name, column in columns.items()),
+        routed=_ROUTED if route is not None else "",
+        count="(SELECT count(*) FROM routed)" if route is not None else "0",
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        moved, routed = cursor.fetchone()
+    if moved:
+        for name, value in changes.items():
+            setattr(replica, name, value)
+    return bool(moved), bool(routed)
 
 
 def ask_awake(replica: Replica) -> bool:

@@ -8,14 +8,12 @@ from collections.abc import Mapping, Sequence
 
 from moorage.deployments.models import DeploymentStatus, ReplicaStatus
 from moorage.deployments.planner import (
-    FAILURES_BEFORE_FAILED,
     DesiredModel,
-    Failures,
     ObservedReplica,
-    retry_at,
 )
 from moorage.deployments.progress import NO_PROGRESS, Progress
 from moorage.deployments.reasons import Reason
+from moorage.deployments.setbacks import FAILURES_BEFORE_FAILED, Failures, retry_at
 
 D, R = DeploymentStatus, ReplicaStatus
 

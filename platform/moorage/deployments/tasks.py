@@ -15,6 +15,7 @@ from moorage.deployments import (
     replica_time,
     scale_history,
     vital_signs,
+    warm_nodes,
 )
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.fleet import database_clock, runtimes
@@ -71,10 +72,11 @@ def meter_replicas() -> None:
 
 @shared_task
 def forget_history() -> None:
-    """Removes old decisions of the autoscaler, and statuses that are metered."""
+    """Removes old decisions of the autoscaler, statuses that are metered, and what is not so any more of weights."""
     now = database_clock.now()
     scale_history.forget(now=now)
     replica_time.forget(now=now)
+    warm_nodes.forget(now=now)
 
 
 @shared_task

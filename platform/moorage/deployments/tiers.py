@@ -210,7 +210,8 @@ def _down(one: Sleeper, bed: Bed, tier: Tier) -> Step:
         left_out = _no_quicker(Tier.FROZEN, wakes.frozen, below)
     if policy.stopped > NEVER:
         if is_worthwhile(wakes.stopped, wakes.absent):
-            reason = Reason.MEMORY_NEEDED if bed.is_pressed and one.status == R.FROZEN else Reason.STOPPED
+            is_early = bed.is_pressed and (one.status == R.FROZEN or policy.frozen > NEVER)
+            reason = Reason.MEMORY_NEEDED if is_early else Reason.STOPPED
             return Rest(one.id, R.STOPPED, reason, f"{left_out}For {_said(policy.stopped)} at most.".strip())
         left_out = _no_quicker(Tier.STOPPED, wakes.stopped, wakes.absent)
     return End(one.id, Reason.SLEPT_OUT if one.status == R.FROZEN else Reason.DRAINED, left_out.strip())

@@ -22,8 +22,9 @@ from moorage.deployments.models import (
     UpdateState,
 )
 from moorage.deployments.observed import Seen
-from moorage.deployments.planner import FAILURES_BEFORE_FAILED, DesiredModel
+from moorage.deployments.planner import DesiredModel
 from moorage.deployments.routes import route_id
+from moorage.deployments.setbacks import FAILURES_BEFORE_FAILED
 from moorage.fleet import database_clock
 
 R: Final = ReplicaStatus

@@ -142,6 +142,16 @@ def may_share(one: Pin, other: Pin) -> bool:
     return (one.engine, one.kind, one.served_name) == (other.engine, other.kind, other.served_name)
 
 
+def _of_other_engines(revision: Revision, replicas: Sequence[ObservedReplica]) -> frozenset[str]:
+    """Keys of the models of which a replica of another revision serves, with which these cannot share a route."""
+    serving = {one.revision_id for one in replicas if one.status == R.READY} - {revision.pk}
+    if not serving:
+        return frozenset()
+    now = {pin.model_key: pin for pin in pins_of(revision)}
+    before = [pin for one in Revision.objects.filter(pk__in=serving) for pin in pins_of(one)]
+    return frozenset(pin.model_key for pin in before if not may_share(pin, now.get(pin.model_key, pin)))
+
+
 def shaped(
     models: Sequence[DesiredModel], trial: Trial | None, revision: Revision, replicas: Sequence[ObservedReplica]
 ) -> tuple[DesiredModel, ...]:
@@ -150,9 +160,11 @@ def shaped(
     A model that only the earlier revision has stays until the trial is over.
     """
     spec = spec_of(revision)
+    others = _of_other_engines(revision, replicas)
     found = []
     for model in models:
-        shaped_one = dataclasses.replace(model, strategy=spec.model(model.key).update.strategy)
+        strategy = spec.model(model.key).update.strategy
+        shaped_one = dataclasses.replace(model, strategy=strategy, is_whole=model.key in others)
         if trial is not None and model.key in trial.canaries and trial.update.baseline_id is not None:
             shaped_one = dataclasses.replace(
                 shaped_one,

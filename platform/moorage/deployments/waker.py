@@ -18,6 +18,7 @@ from django.db import DatabaseError, connection
 from psycopg.conninfo import make_conninfo
 
 from moorage.deployments import arrivals, life, reconcile
+from moorage.fleet import services as fleet
 from moorage.fleet.runtime import ContainerRuntime
 from moorage.kernel import clock
 from moorage.kernel.errors import PlatformError
@@ -27,6 +28,9 @@ log = logging.getLogger(__name__)
 
 _RECONNECT_SECONDS: Final = 1.0
 _LISTEN_SECONDS: Final = 20.0
+#: How often this machine reports itself: one that has not for long takes nothing new before it has, which is no work
+#: for a wake.
+_REPORT_SECONDS: Final = 240.0
 #: Wakes that are answered at once; one that waits for an engine to load holds its place meanwhile.
 _HANDS: Final = 16
 #: Of those, ready before the first wake.
@@ -74,7 +78,11 @@ class Waker:
         for (deployment_id,) in listening.execute("SELECT DISTINCT deployment_id FROM wake"):
             self.heard(str(deployment_id))
         log.info("waker_listening")
+        reported_at = time.monotonic()
         while True:
+            if time.monotonic() - reported_at > _REPORT_SECONDS:
+                reported_at = time.monotonic()
+                self._hands.submit(_report)
             for notice in listening.notifies(timeout=_LISTEN_SECONDS):
                 self.heard(notice.payload)
             listening.execute("SELECT 1")
@@ -149,6 +157,14 @@ def _bring(one: arrivals.Wished, runtime: ContainerRuntime, marks: Mapping[str, 
         arrivals.bring(one, runtime=runtime, marks=marks)
     except (DatabaseError, PlatformError) as error:
         log.warning("wake_broken_off replica=%s error=%s", one.replica_id, error)
+        connection.close()
+
+
+def _report() -> None:
+    try:
+        fleet.report()
+    except (DatabaseError, PlatformError) as error:
+        log.warning("waker_not_reported error=%s", str(error).strip())
         connection.close()
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from moorage.deployments import placing
-from moorage.deployments.driver import Driver
+from moorage.deployments.driver import Driver, durably
 from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.reasons import Reason
 from moorage.deployments.tiers import Tier
@@ -42,7 +42,7 @@ def _thaw(driver: Driver) -> None:
     driver.since = driver.since or replica.wake_at
     driver.came_from = Tier.FROZEN
     fault.point("after_thaw")
-    driver.move(R.READY, Reason.AWAKE)
+    driver.serve(Reason.AWAKE)
 
 
 def _start_again(driver: Driver) -> None:
@@ -68,10 +68,14 @@ def _start_again(driver: Driver) -> None:
         return
     fault.point("after_start_again")
     driver.mark("started")
-    driver.move(R.STARTING, Reason.AWAKE)
+    # With it the reservation, without a wait that anybody feels: the engine loads.
+    with durably():
+        driver.move(R.STARTING, Reason.AWAKE)
 
 
 def _has_its_devices(driver: Driver, reservation: Reservation) -> bool:
     """Whether they are those that its container was made with."""
     given = str(driver.replica.environment.get("CUDA_VISIBLE_DEVICES", ""))
+    if not given and not placing.demand_of(driver.pin).wants_device:
+        return True
     return ",".join(fleet_queries.device_vendor_ids(reservation)) == given

@@ -10,74 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from moorage.fleet.placement import GIB, ORGANIZATION_TAINT, Demand, DeviceState, NodeState, Placement, Policy
-
-#: Where a node stands in a list. The name comes last and makes it unique, so that the answer is always the same.
-_Key = tuple[int | float | bool | str, ...]
-
-
-class Spot:
-    """One node of the board and what is free on it."""
-
-    __slots__ = (
-        *("cpu_key", "digests", "free", "free_memory", "gpu_key", "node", "shared", "slice_count", "used_cpu"),
-        "whole_count",
-    )
-
-    def __init__(self, node: NodeState) -> None:
-        self.node: Final = node
-        self.free_memory = node.free_memory_bytes
-        self.used_cpu = node.used_cpu_millis
-        self.free = sorted(node.free_devices, key=_smallest_first)
-        self.digests = set(node.digests)
-        self.shared = {device.device_id: device for device in node.shared_devices}
-        self.rank()
-
-    def rank(self) -> None:
-        """Brings its places in the lists up to date."""
-        node = self.node
-        self.whole_count = sum(not device.is_slice for device in self.free)
-        self.slice_count = len(self.free) - self.whole_count
-        is_empty = self.whole_count == node.device_count and not self.shared
-        self.gpu_key: _Key = (len(self.free), is_empty, node.name)
-        self.cpu_key: _Key = (bool(node.kinds), -self.free_memory, self.used_cpu / node.cpu_millis, node.name)
-
-    def devices_for(self, demand: Demand, *, with_slices: bool) -> tuple[DeviceState, ...] | None:
-        """Free devices that ``demand`` would hold whole: equal ones, the smallest that are large enough."""
-        if demand.is_all_gpus:
-            count = self.node.device_count
-            if not count or self.whole_count != count or len({d.name for d in self.free if not d.is_slice}) > 1:
-                return None
-        else:
-            count = demand.gpus
-        if not demand.can_use(count):
-            return None
-        needed = demand.each_device_needs(count)
-        kinds: dict[tuple[bool, str], list[DeviceState]] = {}
-        for device in self.free:
-            if device.memory_bytes >= needed and (not device.is_slice or (with_slices and count == 1)):
-                found = kinds.setdefault((device.is_slice, device.name), [])
-                found.append(device)
-                if len(found) == count:
-                    return tuple(found)
-        return None
-
-    def device_to_open(self, demand: Demand, *, with_whole: bool) -> DeviceState | None:
-        """The free device that a share would be cut from: the smallest slice that suffices, or whole device."""
-        fitting = [
-            device
-            for device in self.free
-            if device.memory_bytes >= demand.gpu_share_bytes and device.is_slice != with_whole
-        ]
-        return min(fitting, key=lambda device: device.memory_bytes) if fitting else None
-
-    def has_room(self, demand: Demand) -> bool:
-        """Whether its memory and CPUs suffice and nothing of its labels and taints stands against it."""
-        node = self.node
-        return (
-            self.free_memory >= demand.memory_bytes
-            and node.cpu_millis >= demand.cpu_millis
-            and not ((node.taints or demand.labels) and node.keeps_out(demand))
-        )
+from moorage.fleet.spot import Key, Spot, smallest_first
 
 
 class Board:
@@ -173,7 +106,7 @@ class Board:
             else:
                 if spot.shared.pop(device.device_id, None) is not None:
                     del self._shared[demand.organization_id][device.device_id]
-                bisect.insort(spot.free, device, key=_smallest_first)
+                bisect.insort(spot.free, device, key=smallest_first)
         self._move(spot, is_out=False)
 
     def _put_share(self, spot: Spot, device: DeviceState, used: int, organization_id: str) -> None:
@@ -216,7 +149,7 @@ class Board:
         entries = self._by_devices
         at = bisect.bisect_left(entries, ((count,),))
         if self.policy == "spread":
-            found: Iterable[tuple[_Key, Spot]] = reversed(entries[at:])
+            found: Iterable[tuple[Key, Spot]] = reversed(entries[at:])
         else:
             # The lists of nodes with equally many free devices, merged by name, those that are empty last: what is
             # taken again and again stays taken, and the last nodes stay whole for those who need one whole.
@@ -315,7 +248,3 @@ def _shape(demand: Demand) -> tuple[object, ...]:
     """Everything but memory and CPUs that decides whether there is a place."""
     devices = (demand.gpus, demand.is_all_gpus, demand.gpu_memory_bytes, demand.gpu_total_bytes, demand.gpu_share_bytes)
     return (*devices, demand.heads, demand.labels, demand.organization_id, demand.cpu_millis)
-
-
-def _smallest_first(device: DeviceState) -> tuple[bool, int]:
-    return (device.is_slice, device.memory_bytes)

@@ -1,4 +1,4 @@
-"""What administrators do with nodes: drain, take back, label, taint. Each is audited; none moves a replica by itself.
+"""What administrators do with nodes: drain, resume, label, taint. Each is audited; none moves a replica by itself.
 
 Deployments see a drained node at their next look, bring up elsewhere what runs there, and let the old replica go after.
 """
@@ -37,10 +37,10 @@ def drain(*, node: Node, why: str, by: Actor) -> None:
 
 
 @transaction.atomic
-def undrain(*, node: Node, by: Actor) -> None:
+def resume(*, node: Node, by: Actor) -> None:
     """It takes replicas again. Idempotent."""
     if Node.objects.filter(pk=node.pk, is_drained=True).update(is_drained=False, drained_why=""):
-        audit.record(organization=None, by=by, action="node.undrained", subject=node.pk, detail=_of(node))
+        audit.record(organization=None, by=by, action="node.resumed", subject=node.pk, detail=_of(node))
     node.refresh_from_db()
 
 
@@ -61,6 +61,28 @@ def mark(
         Node.objects.filter(pk=node.pk).update(**changed)
         audit.record(organization=None, by=by, action="node.marked", subject=node.pk, detail=_of(node, **changed))
     node.refresh_from_db()
+
+
+@transaction.atomic
+def change_marks(
+    *,
+    node: Node,
+    labels: Mapping[str, str | None] | None = None,
+    taints: Mapping[str, str | None] | None = None,
+    by: Actor,
+) -> None:
+    """Set the named labels and taints, take away those that are None, leave all others: two people who change different
+    ones do not undo each other. Raises NotForThisNode."""
+    locked = Node.objects.select_for_update().get(pk=node.pk)
+    mark(node=locked, labels=_merged(locked.labels, labels), taints=_merged(locked.taints, taints), by=by)
+    node.refresh_from_db()
+
+
+def _merged(present: Mapping[str, str], wanted: Mapping[str, str | None] | None) -> dict[str, str] | None:
+    if wanted is None:
+        return None
+    merged: dict[str, str | None] = {**present, **wanted}
+    return {name: value for name, value in merged.items() if value is not None}
 
 
 def _check(kind: str, marks: Mapping[str, str]) -> None:

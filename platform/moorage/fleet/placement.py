@@ -19,6 +19,8 @@ RefusalCode = Literal[
 ]
 Policy = Literal["pack", "spread"]
 Priority = Literal["low", "normal", "high"]
+#: How far a replica that nobody calls is from giving its room back.
+Quiet = Literal["awake", "asleep", "leaving"]
 
 GIB: Final = 1024**3
 PRIORITIES: Final[dict[Priority, int]] = {"low": 0, "normal": 1, "high": 2}
@@ -150,6 +152,7 @@ class IdleReplica:
     memory_bytes: int
     priority: int
     is_asleep: bool = False  #: frozen: it may make room for its equals too
+    is_leaving: bool = False  #: it is on its way out already: whoever waits for its room puts nobody else away
     devices: tuple[DeviceState, ...] = ()  #: that it holds whole
     shares: tuple[tuple[str, int], ...] = ()  #: (device id, bytes) that it holds of devices
 

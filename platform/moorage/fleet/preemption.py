@@ -1,7 +1,8 @@
 """Which replicas that nobody calls would have to be put away so that another one has room. Pure.
 
 A replica makes way for one of a higher priority as soon as nobody calls it, and for one of its own priority when it is
-asleep already. A replica that answers somebody makes way for nobody.
+asleep already. A replica that answers somebody makes way for nobody. What is on its way out already is waited for
+before anybody else is put away.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ def find(demand: Demand, nodes: Sequence[NodeState], idle: Sequence[IdleReplica]
     best: tuple[tuple[int, int, int, str], Placement] | None = None
     by_node: dict[str, list[IdleReplica]] = {}
     for replica in idle:
-        if replica.priority < demand.priority or (replica.is_asleep and replica.priority == demand.priority):
+        if _may_be_had(replica, demand):
             by_node.setdefault(replica.node_id, []).append(replica)
     for node in nodes:
         candidates = by_node.get(node.node_id)
@@ -24,15 +25,21 @@ def find(demand: Demand, nodes: Sequence[NodeState], idle: Sequence[IdleReplica]
             chosen = _fewest(demand, node, candidates)
             if chosen is not None:
                 placement, replicas = chosen
+                put_away = [replica for replica in replicas if not replica.is_leaving]
                 cost = (
-                    max(replica.priority for replica in replicas),
-                    len(replicas),
-                    sum(replica.memory_bytes for replica in replicas),
+                    max((replica.priority for replica in put_away), default=-1),
+                    len(put_away),
+                    sum(replica.memory_bytes for replica in put_away),
                     node.name,
                 )
                 if best is None or cost < best[0]:
                     best = (cost, placement)
     return best and best[1]
+
+
+def _may_be_had(replica: IdleReplica, demand: Demand) -> bool:
+    is_equal = replica.is_asleep and replica.priority == demand.priority
+    return replica.is_leaving or is_equal or replica.priority < demand.priority
 
 
 def _fewest(
@@ -41,20 +48,24 @@ def _fewest(
     """Adds replicas, the cheapest first, until there is room; then leaves out those that were not needed after all."""
     chosen: list[IdleReplica] = []
     placement: Placement | None = None
-    for replica in sorted(candidates, key=lambda one: (one.priority, not one.is_asleep, -_size(one), one.replica_id)):
+    for replica in sorted(candidates, key=_cheapest_first):
         chosen.append(replica)
         placement = Board([without(node, chosen)]).place(demand)
         if placement is not None:
             break
     if placement is None:
         return None
-    for replica in sorted(chosen, key=_size):
+    for replica in sorted(chosen, key=lambda one: (one.is_leaving, _size(one))):
         fewer = [other for other in chosen if other is not replica]
         if fewer and (without_it := Board([without(node, fewer)]).place(demand)) is not None:
             chosen, placement = fewer, without_it
     names = tuple(sorted(replica.replica_id for replica in chosen))
     why = f"{placement.why}; {len(names)} that nobody calls make way"
     return dataclasses.replace(placement, preempts=names, why=why), chosen
+
+
+def _cheapest_first(replica: IdleReplica) -> tuple[bool, int, bool, int, str]:
+    return (not replica.is_leaving, replica.priority, not replica.is_asleep, -_size(replica), replica.replica_id)
 
 
 def without(node: NodeState, replicas: Iterable[IdleReplica]) -> NodeState:

@@ -2,6 +2,7 @@
 
 from django.db.models import Count, Prefetch, QuerySet
 
+from moorage.fleet import device_classes
 from moorage.fleet.models import Device, DeviceShare, Node, Reservation
 
 
@@ -55,16 +56,9 @@ def share_percent(reservation: Reservation) -> int:
 
 
 def device_class(reservation: Reservation) -> str:
-    """What it holds as prices and costs name it: ``NVIDIA H200``, ``2 x NVIDIA H200``, ``3/8 NVIDIA H200`` for a share,
-    in eighths rounded up, ``cpu`` for room without a device. Kinds are joined by ``+``."""
-    counts: dict[str, int] = {}
-    for device in sorted(reservation.devices.all(), key=lambda one: one.name):
-        counts[device.name] = counts.get(device.name, 0) + 1
-    parts = [f"{count} x {name}" if count > 1 else name for name, count in counts.items()]
-    for share in reservation.shares.all():
-        eighths = -(-8 * share.memory_bytes // share.device.memory_bytes)
-        parts.append(share.device.name if eighths >= 8 else f"{eighths}/8 {share.device.name}")
-    return " + ".join(parts)[:80] or "cpu"
+    """What it holds as prices and costs name it (device_classes.py)."""
+    shares = [(share.device.name, share.memory_bytes, share.device.memory_bytes) for share in reservation.shares.all()]
+    return device_classes.of_parts([device.name for device in reservation.devices.all()], shares)
 
 
 def reserved_replica_ids() -> frozenset[str]:

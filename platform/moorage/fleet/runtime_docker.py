@@ -20,11 +20,11 @@ import urllib3.exceptions
 
 from moorage.fleet import (
     container_walls,
+    docker_log,
     engine_host,
     inspected_container,
     name_lock,
     profile,
-    runner_output,
     socket_mount,
     sockets,
 )
@@ -56,9 +56,6 @@ from moorage.kernel import fault
 #: One call of the Engine. `stop` adds its own grace to it.
 CALL_SECONDS: Final = 30
 _LOOK_SECONDS: Final = 0.05
-#: A runner that says nothing for so long lets whoever follows it leave.
-_SILENCE_SECONDS: Final = 5
-_LOG_PIECE: Final = 64 * 1024
 _PROGRAMS: Final[Mapping[Engine, tuple[str, ...]]] = {
     Engine.LLAMACPP: ("/usr/local/bin/llama-server",),
     Engine.VLLM: ("/usr/bin/python3", "-m", "vllm.entrypoints.openai.api_server"),
@@ -90,6 +87,9 @@ class DockerRuntime:
         # The SDK's session is not made to be shared among threads.
         self._local = threading.local()
         self._freezers: dict[str, Freezer] = {}
+        self._known_facts: profile.EngineFacts | None = None
+        #: What was said of containers that were stopped here: their start has nothing to ask any more.
+        self._stopped: dict[str, Document] = {}
 
     def runner_paths(self, *, model_dir: Path, socket_dir: Path, engine: Engine) -> RunnerPaths:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -104,8 +104,8 @@ class DockerRuntime:
     def ensure(self, spec: ContainerSpec) -> Container:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`. In steps:
 
-        1. Look for the name; create it where there is none, with every setting explicit and every variable of the
-           image's environment removed. What is there is adopted or refused.
+        1. Create it, with every setting explicit and every variable of the image's environment removed. Where the name
+           is taken, what is there is adopted or refused.
         2. Ask the Engine what it made, compare, remove on any difference.
         3. Start.
         """
@@ -149,6 +149,7 @@ class DockerRuntime:
             # Before the container: were we to die between the two, the next call would still know where it is.
             for directory in _socket_dirs(inspected):
                 sockets.discard(directory)
+            self._stopped.pop(name, None)
             self._delete(engine, inspected["Id"])
 
     def list(self) -> tuple[Container, ...]:
@@ -181,43 +182,13 @@ class DockerRuntime:
         return self._followed(container_id, since, tail)
 
     def _followed(self, container_id: str, since: dt.datetime | None, tail: int | None) -> Iterator[LogLine | None]:
-        """A stream that is silent for a while is opened anew where it was: only so can a reader leave in between."""
-        at, seen = since, 0
-        while True:
-            with _reaching():
-                engine = self._engine()
-                answer = engine.get(
-                    f"{engine.base_url}/v{engine.api_version}/containers/{container_id}/logs",
-                    params={
-                        "stdout": 1,
-                        "stderr": 1,
-                        "timestamps": 1,
-                        "follow": 1,
-                        "tail": "all" if tail is None or seen else tail,
-                        **({} if at is None else {"since": f"{int(at.timestamp())}.{at.microsecond:06d}000"}),
-                    },
-                    stream=True,
-                    timeout=(self._call_seconds, _SILENCE_SECONDS),
-                )
-                if answer.status_code == 404:
-                    return
-                if answer.status_code != 200:
-                    raise RuntimeFailed(f"The Docker Engine refused a container's log: {answer.status_code}.")
-                frames = runner_output.DockerFrames()
-                try:
-                    for piece in answer.raw.stream(_LOG_PIECE, decode_content=False):
-                        for line in runner_output.new_since(frames.feed(piece), at=at, seen=seen):
-                            if line is not None:
-                                yield line
-                    yield from frames.end()
-                    return
-                except urllib3.exceptions.ReadTimeoutError:
-                    yield None
-                finally:
-                    answer.close()
-            # Where it was, the next stream begins: lines of the very last microsecond come twice, and are told apart
-            # by their number.
-            at, seen = frames.last if frames.last[0] is not None else (at, seen)
+        with _reaching():
+            engine = self._engine()
+            address = f"{engine.base_url}/v{engine.api_version}/containers/{container_id}/logs"
+            patience = (self._call_seconds, docker_log.SILENCE_SECONDS)
+            yield from docker_log.lines(
+                lambda asked: engine.get(address, params=asked, stream=True, timeout=patience), since=since, tail=tail
+            )
 
     def usage(self, name: str) -> Usage:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`. An Engine on cgroup v2 knows no peak."""
@@ -271,21 +242,26 @@ class DockerRuntime:
     def stop(self, name: str, *, grace_seconds: float = 10) -> None:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
         with _reaching(), name_lock.held(name, under=self._socket_root):
-            self._end(self._engine(), self._present(name), grace_seconds)
+            inspected = self._present(name)
+            self._end(self._engine(), inspected, grace_seconds)
+            self._prepare_again(inspected)
+            self._stopped[name] = inspected
 
     def start(self, name: str) -> Container:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`. It is what it was when it was made and compared: an
         Engine changes nothing of a container but its limits, and only when asked."""
         with _reaching(), name_lock.held(name, under=self._socket_root):
-            engine, inspected = self._engine(), self._present(name)
+            engine = self._engine()
+            if (known := self._stopped.pop(name, None)) is not None and self._started_again(engine, known):
+                return self._container(self._present(name))
+            inspected = self._present(name)
             match inspected_container.status(inspected):
                 case "paused":
                     freezer = self._freezer(name, inspected)
                     if freezer is None or not freezer.thaw():
                         self._turn(inspected, to="running")
                 case "exited" | "created":
-                    for directory in _socket_dirs(inspected):
-                        self._prepare(directory, uid=int(inspected["Config"]["User"].partition(":")[0]))
+                    self._prepare_again(inspected)
                     try:
                         engine.start(inspected["Id"])
                     except docker.errors.APIError as error:
@@ -293,6 +269,20 @@ class DockerRuntime:
                 case _:
                     pass
             return self._container(self._present(name))
+
+    def _started_again(self, engine: docker.APIClient, known: Document) -> bool:
+        """By its id, which no other container can have. False where it is not as it was left: then it is asked for."""
+        if not _is_as_left(known):
+            return False
+        try:
+            engine.start(known["Id"])
+        except docker.errors.APIError:
+            return False
+        return True
+
+    def _prepare_again(self, inspected: Document) -> None:
+        for directory in _socket_dirs(inspected):
+            self._prepare(directory, uid=int(inspected["Config"]["User"].partition(":")[0]))
 
     def isolation(self, name: str) -> Isolation:
         """See :class:`moorage.fleet.runtime.ContainerRuntime`."""
@@ -315,20 +305,28 @@ class DockerRuntime:
         """The container of that name. A create that another worker died in takes the name before it can be seen."""
         deadline = time.monotonic() + self._call_seconds
         while time.monotonic() < deadline:
-            inspected = _inspect(engine, spec.name)
-            if inspected is not None:
+            try:
+                image = self._image(engine, spec.engine)
+            except ImageMissing:
+                if (inspected := _inspect(engine, spec.name)) is not None:
+                    return inspected
+                raise
+            # A runner that is there may listen already: its socket stays.
+            self._prepare(spec.socket_dir, uid=uid, is_emptied=False)
+            if is_made := self._create(engine, spec, uid=uid, facts=facts, image=image):
+                sockets.path(spec.socket_dir).unlink(missing_ok=True)
+            if (inspected := _inspect(engine, spec.name)) is not None:
                 return inspected
-            image = self._image(engine, spec.engine)
-            self._prepare(spec.socket_dir, uid=uid)
-            if not self._create(engine, spec, uid=uid, facts=facts, image=image):
+            if not is_made:
                 time.sleep(_LOOK_SECONDS)
         raise RuntimeFailed(f"The Docker Engine holds the name {spec.name} and shows no container of it.")
 
-    def _prepare(self, socket_dir: Path, *, uid: int) -> None:
+    def _prepare(self, socket_dir: Path, *, uid: int, is_emptied: bool = True) -> None:
         """A directory of the runner's own, and of a size, where we may give it away and the Engine sees our mounts."""
         scheme, _, engine = self._address.partition("://")
         is_bounded = scheme == "unix" and socket_mount.is_seen_by(Path(engine))
-        sockets.prepare(socket_dir, uid=uid if os.getuid() == 0 else None, is_bounded=is_bounded)
+        owner = uid if os.getuid() == 0 else None
+        sockets.prepare(socket_dir, uid=owner, is_bounded=is_bounded, is_emptied=is_emptied)
 
     def _create(
         self, engine: docker.APIClient, spec: ContainerSpec, *, uid: int, facts: profile.EngineFacts, image: Document
@@ -439,14 +437,13 @@ class DockerRuntime:
         return image
 
     def _facts(self, engine: docker.APIClient) -> profile.EngineFacts:
-        known: profile.EngineFacts | None = getattr(self._local, "facts", None)
-        if known is not None:
-            return known
+        if self._known_facts is not None:
+            return self._known_facts
         facts = engine_host.facts(engine.info(), api_version=engine.api_version)
         unfit = profile.weaknesses(facts)
         if unfit:
             raise ProfileMismatch(f"Nothing was started: {'; '.join(unfit)}.")
-        self._local.facts = facts
+        self._known_facts = facts
         return facts
 
     def _engine(self) -> docker.APIClient:
@@ -461,6 +458,11 @@ def _uid(spec: ContainerSpec) -> int:
     """Its own uid where we may give it away. Without root we could neither hand over the socket directory nor open a
     socket in it, so the runner is then ourselves, still without capabilities."""
     return profile.uid_of(spec.replica_id) if os.getuid() == 0 else os.getuid()
+
+
+def _is_as_left(known: Document) -> bool:
+    """Whether its socket's directory is there, and empty: it is neither removed nor started by another."""
+    return all(directory.is_dir() and not sockets.path(directory).exists() for directory in _socket_dirs(known))
 
 
 def _socket_dirs(inspected: Document) -> Iterator[Path]:

@@ -10,15 +10,15 @@ from types import MappingProxyType
 from typing import Final
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Q, Sum
 
 from moorage.fleet import database_clock, declared_pool, machine, preemption, snapshot
 from moorage.fleet.board import Board
 from moorage.fleet.decision import Asker, decide
 from moorage.fleet.errors import NoCapacity, RoomIsIdle
-from moorage.fleet.models import Device, DeviceShare, Node, NodeWeights, Reservation, Waiting
-from moorage.fleet.placement import Demand, IdleReplica, Placement, Refusal
+from moorage.fleet.models import Device, DeviceShare, Node, Reservation, Waiting
+from moorage.fleet.placement import Demand, IdleReplica, Placement, Quiet, Refusal
 from moorage.fleet.snapshot import SILENT_AFTER
 
 __all__ = ["SILENT_AFTER", "note_weights", "register_node", "release", "report", "reserve", "would_fit"]
@@ -27,9 +27,14 @@ _REPORT_EVERY: Final = dt.timedelta(minutes=1)
 #: Decisions on a picture that had changed when it came to writing. After so many, everybody else is held up.
 _RACES: Final = 5
 #: Nobody called: the replicas that may have to make way.
-_NOBODY: Final[Mapping[str, bool]] = MappingProxyType({})
+_NOBODY: Final[Mapping[str, Quiet]] = MappingProxyType({})
 #: Refusals that pass when room frees up: who gets one keeps its turn.
 _PASSING: Final = frozenset({"nodes_full", "others_first"})
+_NOTE_WEIGHTS: Final = """
+    INSERT INTO node_weights (node_id, digest, seen_at)
+    SELECT node_id, %(digest)s, %(now)s FROM reservation WHERE replica_id = %(replica)s
+    ON CONFLICT (node_id, digest) DO UPDATE SET seen_at = excluded.seen_at
+"""
 
 
 class _Changed(Exception):
@@ -72,11 +77,11 @@ def register_node() -> Node:
 
 
 def reserve(
-    *, replica_id: str, organization_id: str, demand: Demand, idle: Mapping[str, bool] = _NOBODY
+    *, replica_id: str, organization_id: str, demand: Demand, idle: Mapping[str, Quiet] = _NOBODY
 ) -> Reservation:
     """Room for one replica in the best place. Idempotent: a replica that has room keeps it.
 
-    ``idle`` are replicas that nobody calls, and whether they sleep: they may have to make way.
+    ``idle`` are replicas that nobody calls, and how each is: they may have to make way.
 
     1. Let this machine report itself, if its last report is old or there is no node at all.
     2. Take a picture of the pool and of who waits, without a lock, and decide, purely.
@@ -116,7 +121,7 @@ def reserve(
     raise NoCapacity(decision.sentence, reason_code=decision.reason_code)
 
 
-def _decide(replica_id: str, demand: Demand, idle: Mapping[str, bool]) -> Placement | Refusal:
+def _decide(replica_id: str, demand: Demand, idle: Mapping[str, Quiet]) -> Placement | Refusal:
     now = database_clock.now()
     return decide(
         Asker(replica_id=replica_id, demand=demand, waited=snapshot.waited(replica_id, now=now)),
@@ -217,7 +222,7 @@ def release(*, replica_id: str) -> None:
 def would_fit(*, organization_id: str, demand: Demand, without: Iterable[str]) -> bool:
     """Whether a node would have room for ``demand`` if the replicas ``without`` were gone from it. Promises nothing."""
     gone: dict[str, list[IdleReplica]] = {}
-    for replica in snapshot.idle(dict.fromkeys(without, True)):
+    for replica in snapshot.idle(dict.fromkeys(without, "asleep")):
         gone.setdefault(replica.node_id, []).append(replica)
     demand = dataclasses.replace(demand, organization_id=organization_id)
     nodes = snapshot.nodes(now=database_clock.now(), only=list(gone))
@@ -226,9 +231,8 @@ def would_fit(*, organization_id: str, demand: Demand, without: Iterable[str]) -
 
 def note_weights(*, replica_id: str, digest: str) -> None:
     """Remember that the node of this replica has these weights now. Nothing, if the replica holds no room."""
-    node_id = Reservation.objects.filter(pk=replica_id).values_list("node_id", flat=True).first()
-    if node_id is not None:
-        NodeWeights.objects.update_or_create(node_id=node_id, digest=digest, defaults={"seen_at": database_clock.now()})
+    with connection.cursor() as cursor:
+        cursor.execute(_NOTE_WEIGHTS, {"replica": replica_id, "digest": digest, "now": database_clock.now()})
 
 
 def _report_if_due() -> None:

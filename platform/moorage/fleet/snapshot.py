@@ -6,7 +6,7 @@ from typing import Final
 
 from moorage.fleet.decision import Asker
 from moorage.fleet.models import SLICE, Device, DeviceShare, Node, NodeWeights, Reservation, Waiting
-from moorage.fleet.placement import Demand, DeviceKind, DeviceState, IdleReplica, NodeState
+from moorage.fleet.placement import Demand, DeviceKind, DeviceState, IdleReplica, NodeState, Quiet
 
 #: A node that has not reported itself for so long takes no new replica.
 SILENT_AFTER: Final = dt.timedelta(minutes=10)
@@ -44,16 +44,16 @@ def waited(replica_id: str, *, now: dt.datetime) -> dt.timedelta:
     return max(now - since, dt.timedelta()) if since else dt.timedelta()
 
 
-def idle(asleep: Mapping[str, bool]) -> list[IdleReplica]:
-    """What these replicas hold; ``asleep`` says of each whether it sleeps. Who holds nothing is left out."""
-    if not asleep:
+def idle(quiet: Mapping[str, Quiet]) -> list[IdleReplica]:
+    """What these replicas hold; ``quiet`` says how each is. Who holds nothing is left out."""
+    if not quiet:
         return []
     devices: dict[str, list[DeviceState]] = {}
-    for device in Device.objects.filter(reservation__in=asleep, is_present=True):
+    for device in Device.objects.filter(reservation__in=quiet, is_present=True):
         assert device.reservation_id is not None
         devices.setdefault(device.reservation_id, []).append(state_of(device))
     shares: dict[str, list[tuple[str, int]]] = {}
-    for share in DeviceShare.objects.filter(reservation__in=asleep, device__is_present=True):
+    for share in DeviceShare.objects.filter(reservation__in=quiet, device__is_present=True):
         shares.setdefault(share.reservation_id, []).append((share.device_id, share.memory_bytes))
     return [
         IdleReplica(
@@ -61,11 +61,12 @@ def idle(asleep: Mapping[str, bool]) -> list[IdleReplica]:
             node_id=held.node_id,
             memory_bytes=held.memory_bytes,
             priority=held.priority,
-            is_asleep=asleep[held.pk],
+            is_asleep=quiet[held.pk] == "asleep",
+            is_leaving=quiet[held.pk] == "leaving",
             devices=tuple(devices.get(held.pk, ())),
             shares=tuple(shares.get(held.pk, ())),
         )
-        for held in Reservation.objects.filter(pk__in=asleep)
+        for held in Reservation.objects.filter(pk__in=quiet)
     ]
 
 

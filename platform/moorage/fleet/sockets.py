@@ -38,16 +38,17 @@ def path(socket_dir: Path) -> Path:
     return socket
 
 
-def prepare(socket_dir: Path, *, uid: int | None, is_bounded: bool = False) -> None:
-    """Make ``socket_dir`` (mode 0700) and empty it of an old socket; owned by ``uid``, where that is given, and
-    ``is_bounded`` then by a small file system of its own (:mod:`moorage.fleet.socket_mount`)."""
+def prepare(socket_dir: Path, *, uid: int | None, is_bounded: bool = False, is_emptied: bool = True) -> None:
+    """Make ``socket_dir`` (mode 0700) and empty it of an old socket, unless not ``is_emptied``; owned by ``uid``, where
+    that is given, and ``is_bounded`` then by a small file system of its own (:mod:`moorage.fleet.socket_mount`)."""
     path(socket_dir)
     socket_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     if uid is not None:
         os.chown(socket_dir, uid, uid, follow_symlinks=False)
         if is_bounded:
             socket_mount.mount(socket_dir, uid=uid, gid=uid, mode=0o700)
-    (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
+    if is_emptied:
+        (socket_dir / SOCKET_NAME).unlink(missing_ok=True)
 
 
 def discard(socket_dir: Path) -> None:

@@ -7,7 +7,9 @@ import os
 import stat
 from typing import Final
 
-from moorage.wire.records import UsageEvent
+from moorage.gateway.event_templates import Template
+from moorage.gateway.settled import Settled
+from moorage.wire.records import Outcome
 
 _PENDING_MAX: Final = 10_000
 _UNWRITTEN_MAX: Final = 4 * 1024 * 1024
@@ -37,19 +39,27 @@ class AccessLog:
             return
         self._lines.append(line)
 
-    def settled(self, event: UsageEvent) -> None:
+    def settled(
+        self,
+        template: Template,
+        request_id: str,
+        replica_id: str,
+        outcome: Outcome,
+        status: int,
+        settled: Settled,
+        took_us: int,
+        held_us: int,
+    ) -> None:
         """Note the end of a request."""
         if len(self._lines) >= _PENDING_MAX:
             self._dropped += 1
             return
         # Ids, numbers and words of ours: nothing here can break a line.
         self._lines.append(
-            f"request_settled request={event.request_id} path={event.path} status={event.status}"
-            f" outcome={event.outcome} organization={event.organization_id} deployment={event.deployment_id}"
-            f" key={event.key_id} replica={event.replica_id or '-'} stream={int(event.is_stream)}"
-            f" input={event.input_tokens} cached={event.cached_tokens} output={event.output_tokens}"
-            f" source={event.source} ms={(event.ended_at_us - event.started_at_us) // 1000}"
-            f" held_ms={event.held_us // 1000}"
+            f"request_settled request={request_id}{template.before_status}{status} outcome={outcome}"
+            f"{template.before_organization}{replica_id or '-'}{template.before_tokens}{settled.input_tokens}"
+            f" cached={settled.cached_tokens} output={settled.output_tokens} source={settled.source}"
+            f" ms={took_us // 1000} held_ms={held_us // 1000}"
         )
 
     def flush(self) -> None:

@@ -10,6 +10,7 @@ from moorage.gateway.routes import RouteTable
 from moorage.gateway.trial import Trial
 from moorage.wire.records import Route
 
+_time_ns: Final = time.time_ns
 #: A queue that begins again and again is told of at once every so often.
 _RING_US: Final = 2_000_000
 #: Metering has long read it by then.
@@ -64,7 +65,7 @@ class RouteActivity:
     def waits(self, request_id: str) -> bool:
         """A request is held. True where the queue has begun or doubled, which is worth telling at once: more replicas
         may be needed."""
-        now = time.time_ns() // 1000
+        now = _time_ns() // 1000
         self.waiting_since[request_id] = now
         self.waiting = len(self.waiting_since)
         self.is_changed = True
@@ -82,7 +83,7 @@ class RouteActivity:
     def queue_us(self) -> int | None:
         """How long the oldest of those who wait has waited; None where nobody does. Microseconds."""
         for since in self.waiting_since.values():
-            return max(0, time.time_ns() // 1000 - since)
+            return max(0, _time_ns() // 1000 - since)
         return None
 
     def began(self, replica_id: str) -> None:
@@ -95,7 +96,7 @@ class RouteActivity:
             times = self.busy.get(replica_id)
             if times is None:
                 times = self.busy[replica_id] = BusyTimes()
-            times.began(time.time_ns() // 1000)
+            times.began(_time_ns() // 1000)
 
     def ended(self, replica_id: str) -> bool:
         """A replica is done with a request. True for its last one, which is worth telling at once: a drain may wait."""
@@ -106,12 +107,12 @@ class RouteActivity:
             self.replicas[replica_id] = left
             return False
         del self.replicas[replica_id]
-        self.busy[replica_id].ended(time.time_ns() // 1000)
+        self.busy[replica_id].ended(_time_ns() // 1000)
         return True
 
     def busy_document(self) -> dict[str, list[list[int]]]:
         """By replica, when it was busy; up to now where it is. What has been idle for long is forgotten."""
-        now = time.time_ns() // 1000
+        now = _time_ns() // 1000
         for replica_id, times in list(self.busy.items()):
             if times.is_on:
                 times.goes_on(now)

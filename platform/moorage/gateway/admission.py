@@ -216,7 +216,8 @@ class Admission:
             lease.is_wanted = True
             self.book.tell_soon(lease)
         url = self._top_up_url(lease)
-        return refusal(lease, amount, now=now, top_up_url=url, headers=gate.headers.fresh(now))
+        headers = gate.headers.fresh(now)
+        return refusal(lease, amount, now=now, top_up_url=url, headers=headers, currency=gate.currency)
 
     def _top_up_url(self, lease: Lease) -> str:
         organization = self._organizations.get(lease.organization_id)

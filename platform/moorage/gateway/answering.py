@@ -4,6 +4,8 @@ import asyncio
 from typing import Final
 
 from moorage.gateway import errors, responses
+from moorage.gateway.chunks import Chunks
+from moorage.gateway.client import Client
 from moorage.gateway.operations import OPERATIONS
 from moorage.gateway.parts import Parts
 from moorage.gateway.request_head import RequestHead
@@ -13,7 +15,7 @@ from moorage.kernel.errors import PlatformError
 _ANTHROPIC: Final = "/v1/messages"
 
 
-class Answering:
+class Answering(Client):
     """The half of a connection that speaks: an exchange's Client. The other half reads."""
 
     __slots__ = (
@@ -43,7 +45,7 @@ class Answering:
 
     def begin_stream(self, headers: bytes = b"") -> None:
         path = self._path
-        self._parts.metrics.requests[(path, 200)] += 1
+        self._parts.metrics.answers(path, 200)
         if path.startswith(_ANTHROPIC):
             headers += responses.vendors_id(self._request_id)
         # Goes out with the first piece, in one write.
@@ -59,6 +61,17 @@ class Answering:
                 transport.write(head + (responses.chunk(data) if self._is_chunked else data))
             else:
                 transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+
+    def send_chunks(self, chunks: Chunks) -> None:
+        transport = self._transport
+        if not self._is_chunked:
+            self.send_stream(b"".join(chunks.pieces()))
+        elif transport is not None:
+            if self._stream_head:
+                head, self._stream_head = self._stream_head, b""
+                transport.writelines([head, chunks.framed()])
+            else:
+                transport.write(chunks.framed())
 
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         self._must_close = self._must_close or must_close
@@ -90,7 +103,7 @@ class Answering:
 
     def _send_answer(self, status: int, content: bytes, media_type: str, headers: bytes = b"") -> None:
         path = self._path
-        self._parts.metrics.requests[(path, status)] += 1
+        self._parts.metrics.answers(path, status)
         if path.startswith(_ANTHROPIC):
             headers += responses.vendors_id(self._request_id)
         self._write(

@@ -45,3 +45,23 @@ class Chunk(msgspec.Struct, frozen=True):
     timings: msgspec.Raw = ABSENT
     error: msgspec.Raw = ABSENT
     prompt_progress: _Progress | None = None
+
+
+def is_usual(chunk: Chunk) -> bool:
+    """Whether it has one choice with one text in ASCII, and nothing else that counts.
+
+    It is here and not in native code because the interpreter reads a struct's members faster.
+    """
+    choices = chunk.choices
+    if choices is None or len(choices) != 1:
+        return False
+    if chunk.usage or chunk.timings or chunk.error or chunk.prompt_progress:
+        return False
+    choice = choices[0]
+    delta = choice.delta
+    if delta is None or choice.text is not None or delta.tool_calls is not None:
+        return False
+    text = delta.content
+    if not text or delta.reasoning_content is not None or delta.reasoning is not None:
+        return False
+    return text.isascii()

@@ -1,18 +1,22 @@
 """The port of a connection that waits for an answer, as an exchange sees it."""
 
-from typing import Protocol
-
+from moorage.gateway.chunks import Chunks
 from moorage.kernel.errors import PlatformError
 
 
-class Client(Protocol):
+class Client:
     """The connection that waits for the answer."""
+
+    __slots__ = ()
 
     def begin_stream(self, headers: bytes = b"") -> None:
         """Send the head of a stream."""
 
     def send_stream(self, data: bytes) -> None:
         """Send a piece of a stream; never an empty one."""
+
+    def send_chunks(self, chunks: Chunks) -> None:
+        """Send pieces of a stream that are chunks already."""
 
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         """Send the last piece."""
@@ -22,6 +26,9 @@ class Client(Protocol):
 
     def answer_error(self, error: PlatformError) -> None:
         """Send an error."""
+
+    def take_request_id(self, request_id: str) -> None:
+        """Answer under the id of another call."""
 
     def abort(self) -> None:
         """Close at once."""

@@ -23,6 +23,7 @@ from moorage.kernel import ids
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import KeyGrant
 
+_time: Final = time.time
 _END_OF_HEAD: Final = b"\r\n\r\n"
 _READ_AHEAD: Final = 64 * 1024
 _HIGH_WATER: Final = 64 * 1024
@@ -163,7 +164,7 @@ class ClientProtocol(Answering):
         self._head = head
         self.deadline = _NEVER
         try:
-            grant = self._grant = self._parts.keys.admit(known.digest, time.time(), self.peer)
+            grant = self._grant = self._parts.keys.admit(known.digest, _time(), self.peer)
             if self._settings.domain:
                 self._check_host(head, grant)
             self._start_exchange(grant, head, data[end:])
@@ -236,7 +237,7 @@ class ClientProtocol(Answering):
 
     def _judge(self, head: RequestHead, known_digest: bytes = b"") -> bool:
         """Find out who wants what, and refuse what will not be served; False when that had to be at once."""
-        keys, now = self._parts.keys, time.time()
+        keys, now = self._parts.keys, _time()
         try:
             if known_digest:
                 self._grant = keys.admit(known_digest, now, self.peer)

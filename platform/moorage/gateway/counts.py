@@ -1,8 +1,8 @@
-"""Token counts as an engine writes them and as they are billed."""
+"""Token counts as an engine writes them."""
+
+from typing import Final
 
 import msgspec
-
-from moorage.wire.records import UsageSource
 
 
 class _Details(msgspec.Struct, frozen=True):
@@ -22,18 +22,17 @@ class EngineUsage(msgspec.Struct, frozen=True):
         details = self.prompt_tokens_details
         return details.cached_tokens or 0 if details is not None else 0
 
-    @property
-    def is_possible(self) -> bool:
-        """Whether it can be a count at all."""
-        return self.prompt_tokens >= 0 and self.completion_tokens >= 0 and self.cached_tokens >= 0
+    def figures(self) -> tuple[int, int, int]:
+        """Prompt tokens, completion tokens, and those of the prompt taken from the prefix cache. Below 0: no count."""
+        return self.prompt_tokens, self.completion_tokens, self.cached_tokens
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """Token counts that are billed, and where they come from."""
+#: A member that is not there: Raw cannot be optional.
+_ABSENT: Final = msgspec.Raw()
 
-    input_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    source: UsageSource = "none"
-    #: The engine's figure was not borne out, and the lower one was taken.
-    is_disputed: bool = False
+
+class UsualAnswer(msgspec.Struct, frozen=True, gc=False):
+    """What is read of an answer in one piece; its other members pass unread."""
+
+    usage: EngineUsage | None = None
+    timings: msgspec.Raw = _ABSENT

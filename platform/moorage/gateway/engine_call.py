@@ -5,16 +5,21 @@ connection that the engine closed before it said a byte (once, on a new connecti
 """
 
 import asyncio
-from typing import Protocol
+from typing import Final
 
 from moorage.gateway.activity import RouteActivity
+from moorage.gateway.chunks import Chunks
 from moorage.gateway.parts import Parts
 from moorage.gateway.pool import Replica
+from moorage.gateway.receiver import Receiver
 from moorage.gateway.upstream_protocol import UpstreamConnection
 from moorage.wire.records import Route
 
+#: With which a comment begins.
+_COLON: Final = ord(":")
 
-class Answered(Protocol):
+
+class Answered:
     """Whoever made the call. Exactly one of the last four comes, once, unless the call is dropped before."""
 
     def answer_began(self, status: int, media_type: bytes) -> None:
@@ -22,6 +27,9 @@ class Answered(Protocol):
 
     def answer_came(self, pieces: list[bytes]) -> None:
         """A piece of the engine's body."""
+
+    def answer_in_chunks(self, chunks: Chunks) -> None:
+        """Many pieces of it, in one read."""
 
     def answer_ended(self) -> None:
         """The engine's body is complete."""
@@ -36,7 +44,7 @@ class Answered(Protocol):
         """No replica could be connected to."""
 
 
-class EngineCall:
+class EngineCall(Receiver):
     """``choose`` a replica, ``send`` the request; ``drop`` at any time. A Receiver for the connection."""
 
     # What is the same for all of them at first is the class's: see Exchange.
@@ -188,6 +196,13 @@ class EngineCall:
             self._replica.heard_at = self.heard_at
         if self._caller is not None:
             self._caller.answer_came(pieces)
+
+    def answer_in_chunks(self, chunks: Chunks) -> None:
+        self.heard_at = self._loop.time()
+        if self._replica is not None and chunks.first_byte != _COLON:
+            self._replica.heard_at = self.heard_at
+        if self._caller is not None:
+            self._caller.answer_in_chunks(chunks)
 
     def answer_whole(self, status: int, content: bytes) -> None:
         connection, self._connection = self._connection, None

@@ -7,6 +7,7 @@ from moorage.gateway.leases import Lease
 from moorage.gateway.price_list import PriceList, Quote
 from moorage.gateway.rate_headers import RateHeaders
 from moorage.kernel import window
+from moorage.kernel.currencies import USD
 from moorage.wire.limits import Measure
 
 _FOREVER: Final = float("inf")
@@ -38,6 +39,7 @@ class Gate:
     """Good until the first window of its leases ends. Shared by all requests of the key for the route."""
 
     __slots__ = (
+        "currency",
         "ends",
         "headers",
         "is_dirty",
@@ -63,6 +65,7 @@ class Gate:
         quote: Quote,
         served_name: str,
         organization_id: str = "",
+        currency: str = USD,
     ) -> None:
         found: dict[Measure, list[Lease]] = {measure: [] for measure in Measure}
         ends = float(window.NEVER)
@@ -84,13 +87,15 @@ class Gate:
         self.most_request = quote.most_request if self.money else 0
         self.served_name = served_name
         self.organization_id = organization_id
+        #: What the organization pays in: its leases of money count in it.
+        self.currency = currency
         #: Unix seconds.
         self.ends = min(ends, quote.until) if self.money else ends
         self.headers = RateHeaders(requests=requests, tokens=self.tokens)
         self.is_dirty = False
 
     def worst(self, input_tokens: int, output_tokens: int) -> tuple[int, int]:
-        """The tokens, and the pico-dollars, that a request may use."""
+        """The tokens, and the pico-units of money, that a request may use."""
         cost = input_tokens * self.most_input + output_tokens * self.most_output + self.most_request
         return input_tokens + output_tokens, cost
 
@@ -162,7 +167,7 @@ class Hold:
         if gate.money:
             quote = gate.quote
             if quote.until < _FOREVER and settling.now() >= quote.until:
-                quote = settling.prices.quote(gate.served_name, settling.now(), gate.organization_id)
+                quote = settling.prices.quote(gate.served_name, settling.now(), gate.organization_id, gate.currency)
             cost = (
                 (input_tokens - cached_tokens) * quote.input
                 + cached_tokens * quote.cached

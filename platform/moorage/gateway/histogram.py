@@ -3,6 +3,9 @@
 import bisect
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import Final
+
+_place: Final = bisect.bisect_left
 
 
 class Histogram:
@@ -17,7 +20,7 @@ class Histogram:
 
     def observe(self, microseconds: int) -> None:
         """Count one duration."""
-        self._counts[bisect.bisect_left(self._bounds_us, microseconds)] += 1
+        self._counts[_place(self._bounds_us, microseconds)] += 1
         self._total_us += microseconds
 
     @property

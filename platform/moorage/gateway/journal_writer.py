@@ -127,15 +127,21 @@ class JournalWriter:
 
     def open(self, event: UsageEvent, then: Then) -> None:
         """Record that a request is about to be sent; ``then`` comes when the record is written, before any sync."""
-        content = journal.encode_open(event)
-        self._opens.append((event.request_id, content, then))
-        self._append(content)
+        self.open_as(event.request_id, journal.encode_open(event), then)
+
+    def open_as(self, request_id: str, record: bytes, then: Then) -> None:
+        """The same where the record is made already."""
+        self._opens.append((request_id, record, then))
+        self._append(record, is_alone=not self._live)
 
     def close(self, event: UsageEvent, then: Then | None = None) -> None:
         """Record how a request ended; ``then`` comes when the record is durable, however long that takes."""
-        content = journal.encode_close(event)
-        self._closes.append((event.request_id, content, then))
-        self._append(content)
+        self.close_as(event.request_id, journal.encode_close(event), then)
+
+    def close_as(self, request_id: str, record: bytes, then: Then | None = None) -> None:
+        """The same where the record is made already."""
+        self._closes.append((request_id, record, then))
+        self._append(record, is_alone=len(self._live) == 1 and request_id in self._live)
 
     def checkpoint(self, content: bytes) -> None:
         """Write ``content``, records of how far live streams are. Skipped when the space is promised to closes."""
@@ -166,9 +172,13 @@ class JournalWriter:
 
     # -- writing
 
-    def _append(self, content: bytes) -> None:
+    def _append(self, content: bytes, *, is_alone: bool = False) -> None:
+        """Write ``content`` at the end of this turn of the loop, with all that comes until then; a request that is
+        served alone has nobody to share the write with, and does not wait for the turn."""
         self._pending.append(content)
-        if not self._is_flush_due:
+        if is_alone and not self._is_flush_due and self._is_healthy:
+            self._flush()
+        elif not self._is_flush_due:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 

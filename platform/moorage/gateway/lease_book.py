@@ -14,6 +14,7 @@ from moorage.gateway.lease_row import Row
 from moorage.gateway.leases import Lease
 from moorage.gateway.price_list import PriceList
 from moorage.kernel import window
+from moorage.kernel.currencies import USD
 from moorage.kernel.window import Window
 from moorage.wire.limits import NO_LIMITS, Limits, Measure
 from moorage.wire.records import KeyGrant, OrganizationGrant, Route
@@ -119,9 +120,15 @@ class LeaseBook:
                 leases.append(self._lease(organization.id, Measure.MONEY, Window.ALWAYS, None, organization.id, at))
         is_priced = any(lease.measure is Measure.MONEY for lease in leases)
         owner = grant.organization_id
-        quote = self._settling.prices.quote(route.served_name, now, owner) if is_priced else NO_QUOTE
+        currency = organization.currency if organization is not None else USD
+        quote = self._settling.prices.quote(route.served_name, now, owner, currency) if is_priced else NO_QUOTE
         gate = Gate(
-            settling=self._settling, leases=leases, quote=quote, served_name=route.served_name, organization_id=owner
+            settling=self._settling,
+            leases=leases,
+            quote=quote,
+            served_name=route.served_name,
+            organization_id=owner,
+            currency=currency,
         )
         self.gates.setdefault(grant.id, {})[route.id] = gate
         return gate
@@ -254,5 +261,5 @@ class LeaseBook:
                 del self.gates[key_id]
 
 
-def _limits_of(grant: OrganizationGrant) -> tuple[Limits, dict[str, Limits], bool]:
-    return grant.limits, grant.deployments, grant.has_wallet
+def _limits_of(grant: OrganizationGrant) -> tuple[Limits, dict[str, Limits], bool, str]:
+    return grant.limits, grant.deployments, grant.has_wallet, grant.currency

@@ -1,11 +1,11 @@
 """What one worker counts: plain counters and histograms, shown by ``exposition``. No tenant appears in a label."""
 
-import collections
 import dataclasses
 from typing import Final
 
 from moorage.gateway.histogram import Histogram
-from moorage.wire.records import UsageEvent
+from moorage.gateway.settled import Settled
+from moorage.wire.records import Outcome
 
 #: Upper bounds in seconds. A whole answer may take minutes, a first token a cold start, a token a few milliseconds.
 _REQUEST: Final = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -28,8 +28,8 @@ class Metrics:
     """What the gateway counts since its start, and two gauges."""
 
     journal: JournalMetrics = dataclasses.field(default_factory=JournalMetrics)
-    requests: collections.Counter[tuple[str, int]] = dataclasses.field(default_factory=collections.Counter)
-    outcomes: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
+    requests: dict[tuple[str, int], int] = dataclasses.field(default_factory=dict)  #: by path and status
+    outcomes: dict[str, int] = dataclasses.field(default_factory=dict)
     input_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
@@ -47,20 +47,27 @@ class Metrics:
     #: Of those that waited; for all others it is nothing.
     queue_seconds: Histogram = dataclasses.field(default_factory=lambda: Histogram(_QUEUE))
 
-    def observe(self, event: UsageEvent) -> None:
-        """Count a settled request; about a microsecond."""
-        self.outcomes[event.outcome] += 1
-        self.input_tokens += event.input_tokens
-        self.cached_tokens += event.cached_tokens
-        self.output_tokens += event.output_tokens
-        if event.is_disputed:
+    def answers(self, path: str, status: int) -> None:
+        """Count an answer that is on its way."""
+        of = (path, status)
+        self.requests[of] = self.requests.get(of, 0) + 1
+
+    def observe(
+        self, settled: Settled, outcome: Outcome, started: int, first: int | None, ended: int, held: int
+    ) -> None:
+        """Count a settled request. Moments, and how long it was held, are microseconds; ``first`` is when the first
+        token of a stream went out: an answer in one piece has none that anybody saw."""
+        self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
+        output_tokens = settled.output_tokens
+        self.input_tokens += settled.input_tokens
+        self.cached_tokens += settled.cached_tokens
+        self.output_tokens += output_tokens
+        if settled.is_disputed:
             self.usage_disagreements += 1
-        started, first, ended = event.started_at_us, event.first_token_at_us, event.ended_at_us
         self.request_seconds.observe(ended - started)
-        if event.held_us:
-            self.queue_seconds.observe(event.held_us)
-        # An answer in one piece has no first token that anybody saw.
-        if first is not None and event.is_stream:
+        if held:
+            self.queue_seconds.observe(held)
+        if first is not None:
             self.first_token_seconds.observe(first - started)
-            if event.output_tokens > 1:
-                self.between_tokens_seconds.observe((ended - first) // (event.output_tokens - 1))
+            if output_tokens > 1:
+                self.between_tokens_seconds.observe((ended - first) // (output_tokens - 1))

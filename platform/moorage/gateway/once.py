@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from moorage.gateway import errors
+from moorage.gateway.chunks import Chunks
 from moorage.gateway.client import Client
 from moorage.gateway.idempotency import Claim
 from moorage.gateway.operation import Operation
@@ -17,13 +18,6 @@ from moorage.kernel.errors import PlatformError
 from moorage.wire.records import UsageEvent
 
 _REPLAYED: Final = b"Idempotency-Replayed: true\r\n"
-
-
-class Connection(Client, Protocol):
-    """What a client connection does for a call."""
-
-    def take_request_id(self, request_id: str) -> None:
-        """Answer under the id of another call."""
 
 
 class Running(Protocol):
@@ -41,12 +35,12 @@ class Running(Protocol):
     def client_resumed(self) -> None: ...
 
 
-class OnceCall:
+class OnceCall(Client):
     """One call under one key."""
 
     __slots__ = ("_claim", "_connection", "_exchange", "_is_ended", "_parts")
 
-    def __init__(self, parts: Parts, connection: Connection, claim: Claim) -> None:
+    def __init__(self, parts: Parts, connection: Client, claim: Claim) -> None:
         self._parts = parts
         self._connection = connection
         self._claim = claim
@@ -104,6 +98,11 @@ class OnceCall:
         self._parts.idempotency.note(self._claim, data)
         self._connection.send_stream(data)
 
+    def send_chunks(self, chunks: Chunks) -> None:
+        """As Client has it."""
+        self._parts.idempotency.note(self._claim, b"".join(chunks.pieces()))
+        self._connection.send_chunks(chunks)
+
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         """As Client has it."""
         self._parts.idempotency.note(self._claim, data)
@@ -137,7 +136,7 @@ class OnceCall:
 
 
 def find(
-    parts: Parts, connection: Connection, operation: Operation, value: bytes, *, key_id: str, content: bytes
+    parts: Parts, connection: Client, operation: Operation, value: bytes, *, key_id: str, content: bytes
 ) -> Claim | None:
     """The claim that a call with the header ``value`` makes, or None: it was answered before, and now is again.
 

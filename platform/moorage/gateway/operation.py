@@ -6,7 +6,8 @@ The exchange knows no path. It calls an operation, which is stateless and shared
 from collections.abc import Mapping
 from typing import Final, Protocol
 
-from moorage.gateway.request_body import Body
+from moorage.gateway.body import Body
+from moorage.gateway.chunks import Chunks, Passage
 from moorage.gateway.usage import Meter
 from moorage.gateway.whole_answer import WholeAnswer
 from moorage.kernel.errors import PlatformError
@@ -46,6 +47,9 @@ class StreamFilter(Protocol):
 
     def feed_pieces(self, pieces: list[bytes]) -> bytes:
         """The same of bytes in pieces. The list is not kept."""
+
+    def feed_chunks(self, chunks: Chunks) -> Passage:
+        """The same of many chunks that were not taken apart yet."""
 
     @property
     def last(self) -> bytes:

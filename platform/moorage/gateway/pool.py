@@ -22,6 +22,7 @@ from moorage.gateway.routes import RouteTable
 from moorage.gateway.upstream_protocol import UpstreamConnection
 from moorage.wire.records import ReplicaAddress, Route
 
+_monotonic: Final = time.monotonic
 #: A prompt's bytes for each of its tokens, and the tokens of an answer before any was seen.
 _BYTES_A_TOKEN: Final = 4
 _FIRST_TYPICAL: Final = 256
@@ -73,7 +74,7 @@ class Replica:
 
     def take_idle(self, *, idle_seconds: float) -> UpstreamConnection | None:
         """The connection used last, unless the engine may be about to close it."""
-        oldest = time.monotonic() - idle_seconds
+        oldest = _monotonic() - idle_seconds
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open and connection.idle_since > oldest:
@@ -106,7 +107,7 @@ class Replica:
         if self._is_retired:
             connection.abort()
             return
-        connection.idle_since = time.monotonic()
+        connection.idle_since = _monotonic()
         self._idle.append(connection)
 
     def retire(self) -> None:
@@ -116,7 +117,7 @@ class Replica:
 
     def close_idle(self, *, idle_seconds: float = 0.0) -> None:
         """Close connections that have been idle for longer."""
-        oldest = time.monotonic() - idle_seconds
+        oldest = _monotonic() - idle_seconds
         while self._idle and (self._idle[0].idle_since <= oldest or not self._idle[0].is_open):
             self._idle.popleft().abort()
 

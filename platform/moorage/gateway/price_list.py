@@ -1,14 +1,16 @@
 """What a request may cost at most, and what it did cost: the prices in force, as billing finds them.
 
 A price is chosen by the moment a request ends. A hold, which is taken when it begins, reckons with the dearest price
-that comes into force within the hour. Where a model has no price, it costs nothing: limits of tokens still hold. Of a
-graduated price the gateway knows the dearest rate alone, and both holds and settles by it: never too little.
+that comes into force within the hour. Where a model has no price in the organization's currency, it costs nothing:
+limits of tokens still hold, and billing says so aloud. Of a graduated price the gateway knows the dearest rate alone,
+and both holds and settles by it: never too little.
 """
 
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from moorage.kernel import patterns
+from moorage.kernel.currencies import USD
 from moorage.wire.records import PriceGrant
 
 INPUT: Final = "input_tokens"
@@ -22,7 +24,7 @@ _NEVER_US: Final = float("inf")
 
 
 class Quote(NamedTuple):
-    """Pico-dollars a token of one model until ``until`` (Unix seconds)."""
+    """Pico-units a token of one model until ``until`` (Unix seconds)."""
 
     input: int
     cached: int
@@ -47,23 +49,24 @@ class PriceList:
     """All prices of tokens and requests. Immutable: a change is a new list."""
 
     def __init__(self, prices: Iterable[PriceGrant] = ()) -> None:
-        scopes: dict[tuple[str, str, str], list[PriceGrant]] = {}
+        scopes: dict[tuple[str, str, str, str], list[PriceGrant]] = {}
         for price in prices:
             if price.meter in _METERS:
-                scopes.setdefault((price.meter, price.organization_id, price.model), []).append(price)
-        self._by_owner: dict[tuple[str, str], list[_Lasting]] = {}
-        for (meter, owner, _), found in scopes.items():
-            self._by_owner.setdefault((meter, owner), []).extend(_lasting(found))
+                scope = (price.meter, price.organization_id, price.currency, price.model)
+                scopes.setdefault(scope, []).append(price)
+        self._by_owner: dict[tuple[str, str, str], list[_Lasting]] = {}
+        for (meter, owner, currency, _), found in scopes.items():
+            self._by_owner.setdefault((meter, owner, currency), []).extend(_lasting(found))
         for lasting in self._by_owner.values():
             lasting.sort(
                 key=lambda each: (*patterns.specificity(each.price.model), each.price.valid_from_us, each.price.id),
                 reverse=True,
             )
 
-    def quote(self, served_name: str, now: float, organization_id: str = "") -> Quote:
-        """What ``served_name`` costs ``organization_id`` at ``now`` (Unix seconds)."""
+    def quote(self, served_name: str, now: float, organization_id: str = "", currency: str = USD) -> Quote:
+        """What ``served_name`` costs ``organization_id``, which pays in ``currency``, at ``now`` (Unix seconds)."""
         moment = int(now * 1_000_000)
-        rows = {meter: self._fitting(meter, served_name, organization_id) for meter in _METERS}
+        rows = {meter: self._fitting(meter, served_name, organization_id, currency) for meter in _METERS}
         bounds = {
             bound for found in rows.values() for each in found for bound in (each.price.valid_from_us, each.until_us)
         }
@@ -84,10 +87,10 @@ class PriceList:
             most_request=most[REQUESTS],
         )
 
-    def _fitting(self, meter: str, served_name: str, organization_id: str) -> list[_Lasting]:
+    def _fitting(self, meter: str, served_name: str, organization_id: str, currency: str) -> list[_Lasting]:
         """The best first: the organization's own, then everybody's."""
-        own = self._by_owner.get((meter, organization_id), []) if organization_id else []
-        listed = self._by_owner.get((meter, ""), [])
+        own = self._by_owner.get((meter, organization_id, currency), []) if organization_id else []
+        listed = self._by_owner.get((meter, "", currency), [])
         return [each for each in (*own, *listed) if patterns.matches(each.price.model, served_name)]
 
 

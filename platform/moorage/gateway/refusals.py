@@ -14,6 +14,7 @@ from typing import Final
 from moorage.gateway.errors import Unavailable, WithHeaders
 from moorage.gateway.leases import Lease
 from moorage.kernel import window
+from moorage.kernel.currencies import USD
 from moorage.kernel.errors import PlatformError
 from moorage.kernel.money import Money
 from moorage.kernel.window import Window
@@ -60,11 +61,14 @@ class LimitsUnavailable(Unavailable):
     code, retry_after = "limits_unavailable", 1
 
 
-def refusal(lease: Lease, amount: int, *, now: float, top_up_url: str, headers: bytes = b"") -> PlatformError:
-    """Why a request that may use ``amount`` is not let in by ``lease``; ``top_up_url`` is the console's page for it."""
+def refusal(
+    lease: Lease, amount: int, *, now: float, top_up_url: str, headers: bytes = b"", currency: str = USD
+) -> PlatformError:
+    """Why a request that may use ``amount`` is not let in by ``lease``; ``top_up_url`` is the console's page for it,
+    and ``currency`` what money is counted in."""
     of = _OF.get(lease.subject.partition("_")[0], "this")
     if lease.measure is Measure.MONEY:
-        return _budget(lease, amount, of=of, top_up_url=top_up_url, headers=headers)
+        return _budget(lease, amount, of=of, top_up_url=top_up_url, headers=headers, currency=currency)
     seconds = max(1, math.ceil(lease.ends - now)) if lease.window is not Window.ALWAYS else 1
     what = {
         Measure.REQUESTS: f"{lease.capacity} requests",
@@ -84,18 +88,15 @@ def refusal(lease: Lease, amount: int, *, now: float, top_up_url: str, headers: 
     return RateLimited(sentence, retry_after=seconds, headers=headers)
 
 
-def _budget(lease: Lease, amount: int, *, of: str, top_up_url: str, headers: bytes) -> BudgetExhausted:
-    left = Money(lease.remaining)
+def _budget(lease: Lease, amount: int, *, of: str, top_up_url: str, headers: bytes, currency: str) -> BudgetExhausted:
+    left, most = Money(lease.remaining, currency), Money(amount, currency)
     where = f" at {top_up_url}" if top_up_url else " in the console"
     if lease.window is Window.ALWAYS:
-        sentence = (
-            f"The balance of {of} is {left}, and this request may cost up to {Money(amount)}. An owner can top"
-            f" up{where}."
-        )
+        sentence = f"The balance of {of} is {left}, and this request may cost up to {most}. An owner can top up{where}."
     else:
         sentence = (
-            f"The budget of {of}, {Money(lease.capacity)} {_PER[lease.window]}, is used up: {left} are left, and this"
-            f" request may cost up to {Money(amount)}. It begins anew at {window.text(lease.ends)}, or can be"
+            f"The budget of {of}, {Money(lease.capacity, currency)} {_PER[lease.window]}, is used up: {left} are left,"
+            f" and this request may cost up to {most}. It begins anew at {window.text(lease.ends)}, or can be"
             f" raised{where}."
         )
     return BudgetExhausted(sentence, balance=str(left), top_up_url=top_up_url, headers=headers)

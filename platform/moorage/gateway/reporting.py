@@ -57,6 +57,8 @@ class WakeWriter:
         while True:
             try:
                 async with connect(parts.settings.database_url) as connection:
+                    # A wake that a crash of the database forgets is asked for again, while somebody waits.
+                    await connection.execute("SET synchronous_commit TO off")
                     while True:
                         await self._ring.wait()
                         self._ring.clear()

@@ -28,6 +28,9 @@ _TARGET: Final = re.compile(rb"/[!-~]*")
 _ENCODED: Final = re.compile(rb"%(?:2[ef]|5c|00|25)", re.IGNORECASE)
 _ENCODED_SLASH: Final = re.compile(r"%2[fF]")
 _LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
+#: Digits of a length.
+_DIGITS_MOST: Final = 15
+_ZERO: Final = ord("0")
 #: Headers that lead two readers to two meanings when they come twice.
 _ONCE: Final = {
     name: 1 << number
@@ -251,7 +254,7 @@ class RequestHead:
 class KnownHead:
     """A head that was read and found good, and the bytes around its length, by which it is known again."""
 
-    __slots__ = ("_after", "_before", "_longest", "_reach", "_start", "_tail", "digest", "head")
+    __slots__ = ("_after", "_before", "_longest", "_start", "_tail", "digest", "head")
 
     def __init__(self, head: RequestHead, before: bytes, after: bytes, *, longest: int) -> None:
         self.head = head
@@ -261,7 +264,6 @@ class KnownHead:
         self._after = after
         self._longest = longest
         self._start, self._tail = len(before), len(after)
-        self._reach = 16 + self._tail
 
     @classmethod
     def of(cls, head: RequestHead, content: bytes, *, longest_body: int) -> "KnownHead | None":
@@ -275,11 +277,14 @@ class KnownHead:
         """The end of this head at the start of ``data``, with ``head.content_length`` set; 0 when it is another."""
         if not data.startswith(self._before):
             return 0
-        start = self._start
-        end = data.find(self._after, start, start + self._reach)
-        digits = data[start:end]
+        at, length = self._start, 0
+        most = min(at + _DIGITS_MOST, len(data))
         # A tidier way of writing the number would be another head.
-        if end <= start or not digits.isdigit() or not 0 < (length := int(digits)) <= self._longest:
+        while at < most and 0 <= (digit := data[at] - _ZERO) <= 9:
+            length = length * 10 + digit
+            at += 1
+        end = at + self._tail
+        if not 0 < length <= self._longest or data[at:end] != self._after:
             return 0
         self.head.content_length = length
-        return end + self._tail
+        return end

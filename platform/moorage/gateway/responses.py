@@ -18,7 +18,12 @@ def whole(
     close = b"Connection: close\r\n" if must_close else b""
     if status == 200 and media_type is JSON:
         return b"%bContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b\r\n%b" % (
-            *(_OK_JSON, len(content), request_id.encode(), headers, close, content),
+            _OK_JSON,
+            len(content),
+            request_id.encode(),
+            headers,
+            close,
+            content,
         )
     return (
         b"%bX-Content-Type-Options: nosniff\r\nContent-Type: %b\r\nContent-Length: %d\r\nX-Request-Id: %b\r\n%b%b\r\n%b"

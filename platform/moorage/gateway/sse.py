@@ -13,7 +13,9 @@ from typing import Final
 
 import msgspec
 
-from moorage.gateway.chunk import Choice, Chunk
+from moorage.gateway.alike import alike, all_alike, around_text, count_alike
+from moorage.gateway.chunk import Choice, Chunk, is_usual
+from moorage.gateway.chunks import MANY, Chunks, Passage, span_at
 from moorage.gateway.counts import EngineUsage
 from moorage.gateway.usage import TOOL_HEAD_TOKENS, Meter
 
@@ -24,16 +26,9 @@ _BOUNDARY: Final = re.compile(rb"\r?\n\r?\n")
 #: From this size on a read is looked at for frames that need no decoding.
 _BURST_BYTES: Final = 2048
 _TAIL_FRAMES: Final = 3
-#: From so many pieces on, those in the middle of a read are looked at all at once.
-_BURST_PIECES: Final = 12
-#: A chunk with one text, in three groups: what is before it, the text, what is behind it.
-_ONE_TEXT: Final = re.compile(rb'(data: \{[^\n]*?"delta":\{"content":")((?:[^"\\\n]|\\.)+)("[^\n]*\n\n)')
-_DELTA: Final = b'"delta":{"content":"'
-_BACKSLASH: Final = ord("\\")
-#: Texts, a line each, that are the insides of JSON strings in ASCII.
-_TEXTS: Final = re.compile(rb'(?:[^"\\\n]|\\[^u\n])+(?:\n(?:[^"\\\n]|\\[^u\n])+)*')
-#: Members that are not relayed undecoded.
-_NEVER_UNREAD: Final = (b'"usage":{', b'"error"', b'"timings"', b'"prompt_progress"', b'"tool_calls"')
+#: Frames at the beginning of a read that may be the one that others are like: before it stand roles and progress.
+_FIRST_FRAMES: Final = 4
+_RETURN: Final = ord("\r")
 _OURS: Final = ("timings", "prompt_progress")
 
 
@@ -73,13 +68,17 @@ class EventFilter:
             return b""
         if buffer.endswith(b"\n\n"):
             end = buffer.find(b"\n\n") + 2
-            if end == len(buffer) and buffer.startswith(b"data: {") and b"\r" not in buffer:
+            if end == len(buffer) and buffer.startswith(b"data: {") and _RETURN not in buffer:
                 # The usual case at the usual pace: one frame in one read.
                 self._rest, self._searched = b"", 0
                 return self._chunk(buffer, buffer[6:-2])
+            if buffer == DONE:
+                self._rest, self._searched = b"", 0
+                self.is_done = True
+                return b""
         kept: list[bytes] = []
         position, same_from, search = 0, 0, self._searched
-        has_returns = b"\r" in buffer
+        has_returns = _RETURN in buffer
         is_burst = len(buffer) > _BURST_BYTES and not has_returns
         while (end := _end_of_frame(buffer, search, has_returns=has_returns)) > 0:
             search = end
@@ -107,20 +106,62 @@ class EventFilter:
 
     def feed_pieces(self, pieces: list[bytes]) -> bytes:
         """The same of one read whose chunks have been taken apart: engines make a chunk of every frame."""
-        if len(pieces) < _BURST_PIECES:
+        if len(pieces) < MANY:
             return self.feed(pieces[0] if len(pieces) == 1 else b"".join(pieces))
         told: list[bytes] = []
         position, last = 0, len(pieces) - _TAIL_FRAMES - 1
         while position < last and (self._rest or not self.meter.frames):
             told.append(self.feed(pieces[position]))
             position += 1
-        alike = pieces[position:last]
-        if not (self._rest or self.is_done or self.has_error) and (passed := all_alike(alike)):
-            self.meter.relayed(len(alike))
+        middle = pieces[position:last]
+        if not (self._rest or self.is_done or self.has_error) and (passed := all_alike(middle)):
+            self.meter.relayed(len(middle))
             told.append(passed)
             position = last
         told.append(self.feed(b"".join(pieces[position:])))
         return b"".join(told)
+
+    def feed_chunks(self, chunks: Chunks) -> Passage:
+        """The same of many chunks that were not taken apart yet."""
+        data, at = chunks.data, chunks.start
+        told: list[bytes] = []
+        for _ in range(_FIRST_FRAMES):
+            if self._rest or self.is_done or self.has_error:
+                break
+            length, begin = span_at(data, at)
+            frame = data[begin : begin + length]
+            next_at = begin + length + 2
+            before, behind = around_text(frame)
+            if before and _is_usual_frame(frame):
+                found = alike(data, next_at, chunks.end, before, behind)
+                if found is None:
+                    break
+                found.start = at
+                found.count += 1
+                self.meter.relayed(found.count)
+                return self._passage(b"".join(told), found, chunks.end)
+            told.append(self.feed(frame))
+            at = next_at
+        told.append(self.feed(b"".join(Chunks(data, at, chunks.end, 0).pieces())))
+        return Passage(b"".join(told))
+
+    def _passage(self, before: bytes, same: Chunks, end: int) -> Passage:
+        """With what stands behind the same ones, up to ``end``: it goes on with them as it is while it may."""
+        data, at = same.data, same.end
+        told: list[bytes] = []
+        is_unchanged = True
+        while at < end:
+            length, begin = span_at(data, at)
+            frame = data[begin : begin + length]
+            passed = self.feed(frame)
+            at = begin + length + 2
+            is_unchanged = is_unchanged and passed is frame
+            if is_unchanged:
+                same.end = at
+                same.count += 1
+            elif passed:
+                told.append(passed)
+        return Passage(before, same, b"".join(told))
 
     def _relayed_to(self, buffer: bytes, position: int) -> int:
         """Many whole frames behind the first text: the end of those that are relayed undecoded, being alike.
@@ -133,7 +174,7 @@ class EventFilter:
             end = buffer.rfind(b"\n\n", position, end)
             if end < 0:
                 return position
-        frames = _alike(buffer, position, end + 2)
+        frames = count_alike(buffer, position, end + 2)
         self.meter.relayed(frames)
         return end + 2 if frames else position
 
@@ -157,16 +198,10 @@ class EventFilter:
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.malformed += 1
             return b""
+        if is_usual(chunk):
+            self.meter.relayed(1)
+            return frame
         choices = chunk.choices or ()
-        if len(choices) == 1 and not (chunk.usage or chunk.timings or chunk.error or chunk.prompt_progress):
-            # The usual frame: one choice, one text in ASCII, nothing else that counts.
-            choice = choices[0]
-            delta = choice.delta
-            if delta is not None and choice.text is None and delta.tool_calls is None:
-                text = delta.content
-                if text and text.isascii() and delta.reasoning_content is None and delta.reasoning is None:
-                    self.meter.relayed(1)
-                    return frame
         if chunk.error and bytes(chunk.error) != b"null":
             self.has_error = True
             return b""
@@ -222,6 +257,13 @@ class EventFilter:
         return b"data: " + _encode(members) + b"\n\n"
 
 
+def _is_usual_frame(frame: bytes) -> bool:
+    try:
+        return is_usual(_chunks.decode(frame[6:-2]))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+
+
 def _end_of_frame(buffer: bytes, search: int, *, has_returns: bool) -> int:
     """Where the frame that begins at or before ``search`` ends; 0 when its end has not come."""
     if has_returns:
@@ -229,58 +271,6 @@ def _end_of_frame(buffer: bytes, search: int, *, has_returns: bool) -> int:
         return boundary.end() if boundary is not None else 0
     place = buffer.find(b"\n\n", search)
     return place + 2 if place >= 0 else 0
-
-
-def all_alike(frames: list[bytes]) -> bytes:
-    """The frames as one piece, if all have one text of one or few tokens and are otherwise the same bytes; else none.
-
-    Nothing is searched: where the text of the first one stands, that of each other must, and put together again they
-    must be what came.
-    """
-    if not frames:
-        return b""
-    before, behind = _around_text(frames[0])
-    if not before or any(name in frames[0] for name in _NEVER_UNREAD):
-        return b""
-    start, end = len(before), -len(behind)
-    texts = [frame[start:end] for frame in frames]
-    whole = b"".join(frames)
-    if (behind + before).join(texts) != whole[start:end] or not whole.isascii():
-        return b""
-    if not all(texts):
-        return b""
-    said = b"".join(texts)
-    # A few hundred bytes: three searches for one byte each cost less than one pattern.
-    is_plain = not (b"\\" in said or b'"' in said or b"\n" in said)
-    return whole if is_plain or _TEXTS.fullmatch(b"\n".join(texts)) else b""
-
-
-def _around_text(frame: bytes) -> tuple[bytes, bytes]:
-    """What stands before and behind the one text of a frame; nothing if it has none, or is no frame."""
-    start = frame.find(_DELTA) + len(_DELTA)
-    end = frame.find(b'"', start)
-    if start < len(_DELTA) or end <= start or frame[end - 1] == _BACKSLASH:
-        found = _ONE_TEXT.fullmatch(frame)
-        return (found[1], found[3]) if found is not None else (b"", b"")
-    if not (frame.startswith(b"data: {") and frame.endswith(b"\n\n") and frame.count(b"\n") == 2):
-        return b"", b""
-    return frame[:start], frame[end:]
-
-
-def _alike(buffer: bytes, start: int, end: int) -> int:
-    """How many frames there are, if all have one text of one or few tokens and are otherwise the same bytes; else 0.
-
-    An unescaped quotation mark stands in no JSON string, so nothing that a model wrote can look like a frame.
-    """
-    first = _ONE_TEXT.match(buffer, start, end)
-    if first is None or not buffer.isascii() or (buffer.find(b"\\") >= 0 and b"\\u" in buffer):
-        return 0
-    before, behind = first[1], first[3]
-    count = buffer.count(behind + before, start, end) + 1
-    is_all = buffer.endswith(behind, start, end) and buffer.count(b"\n", start, end) == 2 * count
-    if not is_all or buffer.find(b'"content":""', start, end) >= 0:
-        return 0
-    return 0 if any(name in before or name in behind for name in _NEVER_UNREAD) else count
 
 
 def _texts(choice: Choice) -> list[str]:

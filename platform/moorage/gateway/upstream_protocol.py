@@ -4,46 +4,18 @@ The engine is not trusted: its headers are read for status, media type and frami
 """
 
 import asyncio
-import dataclasses
-import re
 from collections.abc import Callable
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import httptools
 
+from moorage.gateway import chunks
+from moorage.gateway.chunks import Chunks
+from moorage.gateway.known_answer import KnownAnswer, KnownStream
+from moorage.gateway.receiver import Receiver
+
 _HEAD_BYTES_MAX: Final = 64 * 1024
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,15})[ \t]*\r\n", re.IGNORECASE)
-
-
-class Receiver(Protocol):
-    """Whoever waits for the answer. After ``answer_ended`` or ``engine_lost`` nothing more comes."""
-
-    def answer_began(self, status: int, media_type: bytes) -> None:
-        """The head is complete."""
-
-    def answer_came(self, pieces: list[bytes]) -> None:
-        """What came of the body in one read, without any transfer framing. The list is not kept."""
-
-    def answer_whole(self, status: int, content: bytes) -> None:
-        """A JSON answer was complete in one read: this instead of all the others."""
-
-    def answer_ended(self) -> None:
-        """The body is complete, by the rules of HTTP."""
-
-    def engine_lost(self, *, is_unused: bool) -> None:
-        """The connection broke, or broke the rules. ``is_unused``: before any byte of an answer."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _KnownAnswer:
-    """The head of a whole answer, and the bytes around its length by which it is known again."""
-
-    before: bytes
-    after: bytes
-    status: int
-    start: int  #: where the length begins
-    tail: int  #: bytes behind it
-    reach: int  #: how far behind ``start`` the head may end
+_EVENTS: Final = b"text/event-stream"
 
 
 class UpstreamConnection:
@@ -53,11 +25,13 @@ class UpstreamConnection:
         *("_has_bytes", "_has_framing", "_has_head", "_head_bytes", "_is_broken", "_is_complete", "_is_kept_alive"),
         *(
             "_is_reading_paused",
+            "_is_unparsed",
             "_known",
             "_media_type",
             "_parser",
             "_pieces",
             "_receiver",
+            "_stream",
             "_transport",
             "idle_since",
             "on_body",
@@ -71,7 +45,10 @@ class UpstreamConnection:
         #: The parser calls it for each piece of a body: no Python in between.
         self.on_body: Callable[[bytes], None] | None = self._pieces.append
         self._parser: Any = httptools.HttpResponseParser(self)
-        self._known: _KnownAnswer | None = None
+        self._known: KnownAnswer | None = None
+        self._stream: KnownStream | None = None
+        #: The parser has not seen the answer that comes: its head is known, and so far all of it was plain chunks.
+        self._is_unparsed = False
         self._media_type = b""
         self._head_bytes = 0
         self._has_head = self._has_framing = self._is_complete = self._is_broken = False
@@ -92,6 +69,7 @@ class UpstreamConnection:
         self._media_type = b""
         self._head_bytes = 0
         self._has_head = self._has_framing = self._is_complete = self._has_bytes = False
+        self._is_unparsed = False
         self._transport.write(request)
 
     def abort(self) -> None:
@@ -128,15 +106,18 @@ class UpstreamConnection:
             self.abort()
             return
         had_head = self._has_head
-        if not had_head and not self._head_bytes and self._is_known_whole(data, receiver):
+        if self._is_unparsed:
+            if self._are_plain_chunks(data, receiver):
+                return
+            self._begin_parsing()
+        elif not had_head and not self._head_bytes and self._is_known(data, receiver):
             return
         self._has_bytes = True
-        first = data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError:
             self._is_broken = True
-        if not had_head and not self._begin(receiver, len(data)):
+        if not had_head and not self._begin(receiver, data):
             return
         pieces = self._pieces
         if pieces and self._receiver is receiver:
@@ -150,46 +131,67 @@ class UpstreamConnection:
             if not self._is_kept_alive:
                 assert self._transport is not None
                 self._transport.close()
-            if not had_head and self._media_type == b"application/json":
-                self._learn(first)
+            if not had_head and self._is_kept_alive and self._media_type == b"application/json":
+                self._known = KnownAnswer.of(data, self._parser.get_status_code()) or self._known
             self._receiver = None
             receiver.answer_ended()
+
+    def _is_known(self, data: bytes, receiver: Receiver) -> bool:
+        """Whether an answer begins as those before it did, and its receiver has been told what there is of it."""
+        if self._is_known_whole(data, receiver):
+            return True
+        known = self._stream
+        return known is not None and data.startswith(known.head) and self._is_known_stream(known, data, receiver)
+
+    def _is_known_stream(self, known: KnownStream, data: bytes, receiver: Receiver) -> bool:
+        """Whether plain chunks follow a stream's head, and nothing else."""
+        at = len(known.head)
+        found = chunks.find(data, at)
+        if not found.is_plain:
+            return False
+        self._has_head = self._has_bytes = self._is_unparsed = True
+        receiver.answer_began(200, _EVENTS)
+        if self._receiver is receiver:
+            self._pass_on(Chunks(data, at, found.end, found.count), receiver, is_last=found.is_last)
+        return True
+
+    def _are_plain_chunks(self, data: bytes, receiver: Receiver) -> bool:
+        """Whether a stream goes on with plain chunks, and nothing else."""
+        found = chunks.find(data, 0)
+        if found.is_plain:
+            self._pass_on(Chunks(data, 0, found.end, found.count), receiver, is_last=found.is_last)
+        return found.is_plain
+
+    def _pass_on(self, found: Chunks, receiver: Receiver, *, is_last: bool) -> None:
+        if found.count >= chunks.MANY:
+            receiver.answer_in_chunks(found)
+        elif found.count:
+            receiver.answer_came(found.pieces())
+        if is_last and self._receiver is receiver:
+            self._receiver = None
+            receiver.answer_ended()
+
+    def _begin_parsing(self) -> None:
+        """Something else than a plain chunk has come: for the parser, the stream begins here."""
+        known = self._stream
+        assert known is not None
+        self._is_unparsed = False
+        self._parser.feed_data(known.head)
 
     def _is_known_whole(self, data: bytes, receiver: Receiver) -> bool:
         """Whether that was a whole answer under the head that this engine sends, known but for its length."""
         known = self._known
-        if known is None or not data.startswith(known.before):
-            return False
-        start = known.start
-        end = data.find(known.after, start, start + known.reach)
-        if end <= start or not (digits := data[start:end]).isdigit():
-            return False
-        begin = end + known.tail
-        if len(data) - begin != int(digits):
+        begin = known.body_at(data) if known is not None else 0
+        if known is None or not begin:
             return False
         self._receiver = None
         receiver.answer_whole(known.status, data[begin:])
         return True
 
-    def _learn(self, data: bytes) -> None:
-        """Remember the head of a whole answer that came in one read."""
-        place = _LENGTH.search(data)
-        end = data.find(b"\r\n\r\n") + 4
-        if self._is_kept_alive and not self._is_broken and place is not None and place.end() <= end:
-            tail = end - place.end(1)
-            self._known = _KnownAnswer(
-                before=data[: place.start(1)],
-                after=data[place.end(1) : end],
-                status=self._parser.get_status_code(),
-                start=place.start(1),
-                tail=tail,
-                reach=16 + tail,
-            )
-
-    def _begin(self, receiver: Receiver, size: int) -> bool:
+    def _begin(self, receiver: Receiver, data: bytes) -> bool:
         """Whether the head has come, and can be used; ``receiver`` is told."""
         if not self._has_head:
-            self._head_bytes += size
+            self._head_bytes += len(data)
             if self._is_broken or self._head_bytes > _HEAD_BYTES_MAX:
                 self._break()
             return False
@@ -197,7 +199,11 @@ class UpstreamConnection:
             # An end that is only the end of the connection cannot be told from a crash.
             self._break()
             return False
-        receiver.answer_began(self._parser.get_status_code(), self._media_type)
+        status = self._parser.get_status_code()
+        is_first_read = not self._head_bytes
+        if status == 200 and self._media_type == _EVENTS and is_first_read and self._is_kept_alive:
+            self._stream = KnownStream.of(data) or self._stream
+        receiver.answer_began(status, self._media_type)
         return True
 
     def eof_received(self) -> bool:

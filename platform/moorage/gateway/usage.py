@@ -7,7 +7,8 @@ and counted as a disagreement.
 
 from typing import Final
 
-from moorage.gateway.counts import EngineUsage, Settled
+from moorage.gateway.counts import EngineUsage
+from moorage.gateway.settled import Settled
 
 #: How far an engine's figure may exceed the frames: tokens without text (end of text, role markers) per choice.
 _TOLERANCE_TOKENS: Final = 8
@@ -66,15 +67,16 @@ class Meter:
 
     def final(self, usage: EngineUsage) -> None:
         """The engine's last word; of two, the lower counts."""
-        if not usage.is_possible:
+        prompt, output, cached = usage.figures()
+        if prompt < 0 or output < 0 or cached < 0:
             self._is_disputed = True
             return
-        if self._final is not None and self._final != usage.completion_tokens:
+        if self._final is not None and self._final != output:
             self._is_disputed = True
-            self._final = min(self._final, usage.completion_tokens)
+            self._final = min(self._final, output)
         else:
-            self._final = usage.completion_tokens
-        self.prompt(usage.prompt_tokens, usage.cached_tokens)
+            self._final = output
+        self.prompt(prompt, cached)
 
     def settle(self) -> Settled:
         """What is billed if the stream ends here."""
@@ -106,11 +108,13 @@ class Meter:
 
     def _advance(self, running: EngineUsage) -> bool:
         """Take a running figure. Returns whether it can be trusted."""
-        if not running.is_possible or (self._running is not None and running.completion_tokens < self._running):
+        prompt, output, cached = running.figures()
+        is_possible = prompt >= 0 and output >= 0 and cached >= 0
+        if not is_possible or (self._running is not None and output < self._running):
             self._is_disputed = True
             return False
-        self._running = running.completion_tokens
-        self.prompt(running.prompt_tokens, running.cached_tokens)
+        self._running = output
+        self.prompt(prompt, cached)
         return True
 
 
@@ -123,7 +127,7 @@ def of_whole_answer(
     """
     if usage is None:
         return Settled(source="none", is_disputed=True)
-    prompt, output, cached = usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens
+    prompt, output, cached = usage.figures()
     if prompt < 0 or output < 0 or cached < 0:
         return Settled(source="none", is_disputed=True)
     context = context_size or _NO_LIMIT

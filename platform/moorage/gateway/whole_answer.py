@@ -4,9 +4,10 @@ from typing import Any, Final
 
 import msgspec
 
-from moorage.gateway.counts import EngineUsage, Settled
+from moorage.gateway.body import Body
+from moorage.gateway.counts import EngineUsage, UsualAnswer
 from moorage.gateway.errors import EngineBusy, EngineFailed, EngineRefused
-from moorage.gateway.request_body import Body
+from moorage.gateway.settled import Settled
 from moorage.gateway.usage import of_whole_answer
 from moorage.wire.records import Route
 
@@ -15,26 +16,19 @@ _CALLERS_FAULT: Final = frozenset({400, 413, 422})
 _BUSY: Final = frozenset({429, 503})
 _MESSAGE_MAX: Final = 2000
 
-_ABSENT: Final = msgspec.Raw()
-
-
-class _Usual(msgspec.Struct, frozen=True, gc=False):
-    """What is read of an answer; its other members pass unread."""
-
-    usage: EngineUsage | None = None
-    timings: msgspec.Raw = _ABSENT
-
-
-_usual: Final = msgspec.json.Decoder(_Usual)
+_usual: Final = msgspec.json.Decoder(UsualAnswer)
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _usages: Final = msgspec.json.Decoder(EngineUsage)
 
 
-class WholeAnswer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class WholeAnswer:
     """What the client gets, and what is billed for it."""
 
-    content: bytes
-    settled: Settled
+    __slots__ = ("content", "settled")
+
+    def __init__(self, *, content: bytes, settled: Settled) -> None:
+        self.content: Final = content
+        self.settled: Final = settled
 
 
 def read(status: int, content: bytes, body: Body, route: Route) -> WholeAnswer:

@@ -7,6 +7,8 @@ import dataclasses
 from decimal import Context, Decimal, Inexact
 from typing import Final, Self
 
+from moorage.kernel.currencies import USD
+
 PICO: Final = 10**12
 PICO_PER_CENT: Final = 10**10
 #: Products of Decimals that would lose digits raise instead.
@@ -18,14 +20,14 @@ class Money:
     """An exact amount. ``pico`` may be negative; amounts of different currencies do not mix."""
 
     pico: int
-    currency: str = "USD"
+    currency: str = USD
 
     def __post_init__(self) -> None:
         if type(self.pico) is not int:
             raise TypeError(f"money is a whole number of pico-units, not {type(self.pico).__name__}")
 
     @classmethod
-    def from_decimal(cls, amount: Decimal, currency: str = "USD") -> Self:
+    def from_decimal(cls, amount: Decimal, currency: str = USD) -> Self:
         """``amount`` currency units, which must have at most twelve decimals (decimal.Inexact otherwise)."""
         if type(amount) is not Decimal:
             raise TypeError(f"money is made from Decimal, not {type(amount).__name__}")
@@ -66,3 +68,8 @@ class Money:
     def _same_currency(self, other: Self) -> None:
         if self.currency != other.currency:
             raise ValueError(f"{self.currency} and {other.currency} do not add up")
+
+
+def amount_text(pico: int) -> str:
+    """Every digit that is there, at least two decimals, without the currency: ``0.000125``."""
+    return str(Money(pico)).partition(" ")[0]

@@ -92,11 +92,13 @@ class OrganizationGrant(msgspec.Struct, frozen=True, kw_only=True):
     deployments: dict[str, Limits] = {}  #: limits of its deployments, by their ids
     #: It pays in advance: its balance is the allowance (id, money, always), and without a lease of it nothing runs.
     has_wallet: bool = False
+    #: What it pays in, ISO 4217: its limits of money, its balance and the prices that hold for it.
+    currency: str = "USD"
 
 
 class PriceGrant(msgspec.Struct, frozen=True, kw_only=True):
-    """A price from a moment on, until the next of the same meter, model and organization, or its end. ``model`` is a
-    served name or a pattern with ``*``: an organization's own wins, then the most specific one."""
+    """A price from a moment on, until the next of the same meter, model, organization and currency, or its end.
+    ``model`` is a served name or a pattern with ``*``: an organization's own wins, then the most specific one."""
 
     id: str
     meter: str  #: input_tokens | cached_input_tokens | output_tokens | requests
@@ -105,6 +107,7 @@ class PriceGrant(msgspec.Struct, frozen=True, kw_only=True):
     valid_from_us: int  #: Unix microseconds
     valid_to_us: int | None = None
     organization_id: str = ""  #: whose alone it is; empty: everybody's
+    currency: str = "USD"  #: whoever pays in another is not reached by it
 
 
 class UsageEvent(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

@@ -63,3 +63,25 @@ def test_a_worker_whose_clock_has_jumped_does_no_harm(quay: Quay, watch: Watch, 
     assert container in [one["Id"] for one in quay.dockerd.containers(INSTANCE)]
     names = [call.path.split("name=")[1] for call in quay.engine.creates_since(began)]
     assert len(set(names)) == 2, f"one container for each of two revisions: {names}"
+
+
+def test_a_worker_whose_clock_is_ahead_sweeps_like_any_other(quay: Quay, watch: Watch, jumped_clock: Path) -> None:
+    variables = {"LD_PRELOAD": str(jumped_clock), "MOORAGE_TEST_CLOCK_JUMP": str(HOUR)}
+    quay.outfit(SECOND, **variables)
+    quay.let_second_up()
+    watch.note("a worker an hour ahead is alone, and no bell is rung: only beat's pokes reach it")
+    quay.hold_down("worker-provision")
+    quay.hold_down("doorbell")
+    last = "SELECT begun_at FROM sweep_turn WHERE name = 'moorage.deployments.tasks.sweep'"
+    before = quay.rows(last)
+    try:
+        quay.apply("comes", compose())
+
+        quay.ready("comes", seconds=MINUTE)
+
+        assert quay.rows(last) != before
+    finally:
+        quay.let_up("worker-provision")
+        quay.let_up("doorbell")
+        quay.hold_down(SECOND)
+        quay.outfit(SECOND, **dict.fromkeys(variables))

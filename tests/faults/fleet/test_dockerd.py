@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from moorage.fleet import freezer
 from tests.faults.fleet.quay import INSTANCE, MINUTE, Quay, compose
 from tests.faults.fleet.watch import Watch
 from tests.waiting import wait_until
@@ -118,3 +119,51 @@ def test_an_engine_that_hangs_causes_nothing_and_stops_nobody(quay: Quay, watch:
     made = {call.path for call in quay.engine.creates_since(began)}
     assert len(made) <= 1, "one new container was wanted"
     assert len(quay.dockerd.containers(INSTANCE)) == 2
+
+
+@pytest.mark.parametrize("state", ["frozen", "ready"])
+def test_what_the_kernels_freezer_holds_or_let_go_outlives_the_daemon_and_is_adopted(
+    quay: Quay, watch: Watch, state: str
+) -> None:
+    quay.apply("sleepy", compose(least=0, idle="3s", frozen="10m"))
+    replica = quay.ready("sleepy", seconds=1.5 * MINUTE)
+
+    def is_asleep() -> bool:
+        return [one["id"] for one in quay.replicas("sleepy", status="frozen")] == [replica] and is_held_still(quay)
+
+    # The first time the Engine pauses it; from the second time on it is the kernel's freezer alone.
+    wait_until(is_asleep, seconds=MINUTE, what="the Engine's pause")
+    assert quay.answers("sleepy/llm")
+    assert paused(quay) == [True], "the Engine goes on believing that it is paused"
+    if state == "frozen":
+        wait_until(is_asleep, seconds=MINUTE, what="the kernel's freezer")
+    before = started(quay)
+    began = time.monotonic()
+
+    watch.engine_is_away()
+    quay.dockerd.kill()
+    quay.dockerd.start()
+    watch.engine_is_back()
+    looked_at(quay, times=2, seconds=30)
+
+    assert [one["id"] for one in quay.replicas("sleepy")] == [replica]
+    assert quay.answers("sleepy/llm"), "it wakes and answers"
+    assert started(quay) == before, "the same process all the while"
+    assert quay.engine.creates_since(began) == []
+    wait_until(is_asleep, seconds=MINUTE, what="its sleep after the restart")
+    assert quay.answers("sleepy/llm")
+
+
+def paused(quay: Quay) -> list[bool]:
+    """What the Engine says of each container."""
+    with quay.dockerd.client() as client:
+        return [client.inspect_container(one["Id"])["State"]["Paused"] for one in quay.dockerd.containers(INSTANCE)]
+
+
+def is_held_still(quay: Quay) -> bool:
+    """What the kernel says of the only container."""
+    with quay.dockerd.client() as client:
+        (one,) = quay.dockerd.containers(INSTANCE)
+        found = client.inspect_container(one["Id"])
+    made = freezer.find(pid=int(found["State"]["Pid"]), container_id=str(found["Id"]))
+    return made is not None and made.is_frozen() is True

@@ -3,7 +3,7 @@
 from django.db import models
 
 from moorage.billing.models.meter import Meter
-from moorage.kernel import clock, ids
+from moorage.kernel import clock, currencies, ids
 
 
 def new_cost_id() -> str:
@@ -20,7 +20,7 @@ class UnitCost(models.Model):
     model = models.CharField(max_length=170, default="*")
     #: A device class, or a pattern; empty: any.
     device_class = models.CharField(max_length=80, blank=True, default="")
-    currency = models.CharField(max_length=3, default="USD")
+    currency = models.CharField(max_length=3, default=currencies.USD)
     pico_per_unit = models.BigIntegerField()
     valid_from = models.DateTimeField()
     created_at = models.DateTimeField(default=clock.now)

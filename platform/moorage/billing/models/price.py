@@ -5,7 +5,7 @@ from django.db import models
 from moorage.accounts.models import Organization
 from moorage.billing.models.cost import UnitCost
 from moorage.billing.models.meter import Meter, ReplicaState
-from moorage.kernel import clock, ids
+from moorage.kernel import clock, currencies, ids
 
 
 def new_price_id() -> str:
@@ -34,7 +34,8 @@ class Price(models.Model):
     state = models.CharField(max_length=16, choices=ReplicaState, blank=True, default="")
     #: Of replica seconds: on which devices, a name or a pattern; empty: any.
     device_class = models.CharField(max_length=80, blank=True, default="")
-    currency = models.CharField(max_length=3, default="USD")
+    #: Of a negotiated price the organization's; a foreign key sees to it. Whoever pays in another is not reached by it.
+    currency = models.CharField(max_length=3, default=currencies.USD)
     #: The rate; of a graduated price the dearest one, which is what a hold reckons with.
     pico_per_unit = models.BigIntegerField()
     #: ``[{"from": units, "pico": rate}, …]``: from which quantity of an organization's month on. Empty: one rate.

@@ -177,6 +177,7 @@ class AnomalyKind(models.TextChoices):
     NEW_KEY = "new_key", "New key in heavy use"
     DISPUTED = "disputed", "Disputed counts"
     NO_TOKENS = "no_tokens", "Answers without a token"
+    NO_PRICE = "no_price", "No price in its currency"
 
 
 class UsageAnomaly(models.Model):

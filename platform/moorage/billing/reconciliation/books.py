@@ -7,6 +7,7 @@ from django.db import connection
 
 from moorage.billing.ledger import Account
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
+from moorage.kernel.currencies import USD
 from moorage.kernel.money import Money
 
 
@@ -17,6 +18,7 @@ class TransactionSum:
     id: str
     entries: int
     pico: int
+    currency: str = USD
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Projection:
     kept: int
     summed: int
     is_money: bool = True
+    #: Of money: what its organization pays in.
+    currency: str = USD
 
 
 def compare_books(transactions: Iterable[TransactionSum], projections: Iterable[Projection]) -> tuple[Finding, ...]:
@@ -40,13 +44,15 @@ def compare_books(transactions: Iterable[TransactionSum], projections: Iterable[
             found.append(
                 Finding(
                     code="transaction_unbalanced",
-                    sentence=f"Its {one.entries} entries come to {Money(one.pico)} instead of nothing.",
+                    sentence=f"Its {one.entries} entries come to {Money(one.pico, one.currency)} instead of nothing.",
                     subject=one.id,
                 )
             )
     for kept in projections:
         if kept.kept != kept.summed:
-            shown = [str(Money(pico)) if kept.is_money else f"{pico:,}" for pico in (kept.kept, kept.summed)]
+            shown = [
+                str(Money(pico, kept.currency)) if kept.is_money else f"{pico:,}" for pico in (kept.kept, kept.summed)
+            ]
             found.append(
                 Finding(
                     code=f"{kept.code}_differs",
@@ -72,7 +78,7 @@ def _transactions(window: Window) -> list[TransactionSum]:
     """Those since the last run that might be wrong; one is as old as its entries, which come with it."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT t.id, count(e.id), coalesce(sum(e.amount_pico), 0)"
+            "SELECT t.id, count(e.id), coalesce(sum(e.amount_pico), 0), coalesce(a.currency, 'USD')"
             "  FROM ledger_transaction t LEFT JOIN ledger_entry e ON e.transaction_id = t.id"
             "  LEFT JOIN ledger_account a ON a.id = e.account_id"
             " WHERE t.created_at >= %s"
@@ -80,7 +86,10 @@ def _transactions(window: Window) -> list[TransactionSum]:
             " ORDER BY t.id LIMIT 1000",
             [window.since],
         )
-        return [TransactionSum(id=row[0], entries=int(row[1]), pico=int(row[2])) for row in cursor.fetchall()]
+        return [
+            TransactionSum(id=row[0], entries=int(row[1]), pico=int(row[2]), currency=row[3])
+            for row in cursor.fetchall()
+        ]
 
 
 def _wallets() -> list[Projection]:
@@ -88,8 +97,9 @@ def _wallets() -> list[Projection]:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT w.organization_id, w.credit_pico, w.owed_pico, w.settled_pico, g.pico, l.credit, l.owed, l.settled
-              FROM wallet w
+            SELECT w.organization_id, o.currency, w.credit_pico, w.owed_pico, w.settled_pico, g.pico, l.credit,
+                   l.owed, l.settled
+              FROM wallet w JOIN organization o ON o.id = w.organization_id
              CROSS JOIN LATERAL (
                 SELECT coalesce(-sum(e.amount_pico) FILTER (WHERE a.kind = %s), 0) AS credit,
                        coalesce(sum(e.amount_pico) FILTER (WHERE a.kind = %s), 0) AS owed,
@@ -105,7 +115,7 @@ def _wallets() -> list[Projection]:
         )
         rows = cursor.fetchall()
     found = []
-    for organization_id, credit, owed, settled, granted, *sums in rows:
+    for organization_id, currency, credit, owed, settled, granted, *sums in rows:
         kept = {
             ("wallet_credit", "credit of the wallet"): (credit, sums[0]),
             ("wallet_debt", "debt of the wallet"): (owed, sums[1]),
@@ -120,6 +130,7 @@ def _wallets() -> list[Projection]:
                 organization_id=organization_id,
                 kept=int(pair[0]),
                 summed=int(pair[1]),
+                currency=currency,
             )
             for (code, what), pair in kept.items()
         ]
@@ -130,10 +141,11 @@ def _holds() -> list[Projection]:
     """What an allowance says is leased, and the leases."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT a.subject, a.organization_id, a.measure, a.leased, coalesce(sum(l.amount), 0)"
-            "  FROM allowance a LEFT JOIN lease l ON l.allowance_id = a.id"
+            "SELECT a.subject, a.organization_id, a.measure, a.leased, coalesce(sum(l.amount), 0), o.currency"
+            "  FROM allowance a JOIN organization o ON o.id = a.organization_id"
+            "  LEFT JOIN lease l ON l.allowance_id = a.id"
             " WHERE a.leased <> 0 OR l.id IS NOT NULL"
-            " GROUP BY a.id ORDER BY a.id"
+            " GROUP BY a.id, o.currency ORDER BY a.id"
         )
         return [
             Projection(
@@ -144,6 +156,7 @@ def _holds() -> list[Projection]:
                 kept=int(row[3]),
                 summed=int(row[4]),
                 is_money=row[2] == "money",
+                currency=row[5],
             )
             for row in cursor.fetchall()
         ]

@@ -74,11 +74,11 @@ def _judge_invoice(one: Asked, now: dt.datetime) -> Iterator[tuple[str, str]]:
     if one.statement_cents + one.tax_cents != one.total_cents:
         yield (
             "statement_differs",
-            f"The frozen statement comes to {_cents(one.statement_cents)}, the invoice without tax to"
-            f" {_cents(one.total_cents - one.tax_cents)}.",
+            f"The frozen statement comes to {_text(one.statement_cents, one)}, the invoice without tax to"
+            f" {_text(one.total_cents - one.tax_cents, one)}.",
         )
     if one.line_cents + one.tax_cents != one.total_cents:
-        yield "lines_differ", f"Its lines come to {_cents(one.line_cents)} before tax, its total says otherwise."
+        yield "lines_differ", f"Its lines come to {_text(one.line_cents, one)} before tax, its total says otherwise."
     theirs = one.theirs
     if theirs is None:
         yield "invoice_missing", "The provider has no such invoice."
@@ -86,8 +86,7 @@ def _judge_invoice(one: Asked, now: dt.datetime) -> Iterator[tuple[str, str]]:
     if theirs.total_cents != one.total_cents or theirs.currency != one.currency:
         yield (
             "total_differs",
-            f"The provider asks for {_cents(theirs.total_cents)} {theirs.currency}, we for {_cents(one.total_cents)}"
-            f" {one.currency}.",
+            f"The provider asks for {_text(theirs.total_cents, theirs)}, we for {_text(one.total_cents, one)}.",
         )
     if theirs.statement_sha256 != one.statement_sha256:
         yield "statement_hash_differs", "The provider's invoice names another statement."
@@ -143,5 +142,5 @@ def _asked(invoice: Invoice, line_cents: int, provider: PaymentProvider) -> Aske
     )
 
 
-def _cents(cents: int) -> str:
-    return str(Money(cents * PICO_PER_CENT))
+def _text(cents: int, one: Asked | ProviderInvoice) -> str:
+    return str(Money(cents * PICO_PER_CENT, one.currency))

@@ -10,11 +10,13 @@ from typing import Final
 
 from django.db.models import Max, Q, Sum
 
+from moorage.accounts.models import Organization
 from moorage.billing.models import ProviderCustomer, RatedUsage, UsagePush
 from moorage.billing.models.usage_push import PushStatus
 from moorage.billing.payments import Capability, PaymentProvider
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
 from moorage.kernel.clock import Period
+from moorage.kernel.currencies import USD
 
 #: The provider's meter lags by minutes.
 ON_ITS_WAY: Final = dt.timedelta(hours=1)
@@ -91,9 +93,11 @@ def meter(window: Window, *, providers: Mapping[str, PaymentProvider]) -> Result
     rows = list(months)
     if not rows:
         return Result(compared=0, note="The usage meter is not exported from this instance, so there is nothing of it.")
+    others = Organization.objects.exclude(currency=USD).count()
+    note = f"{others} organizations pay in another currency, and the meter counts micro-dollars." if others else ""
     facts = [_pushed(row, metering) for row in rows]
     findings = compare_meter(facts, now=window.now)
-    return Result(compared=len(facts), findings=findings[:KEPT_MOST], finding_count=len(findings))
+    return Result(compared=len(facts), findings=findings[:KEPT_MOST], finding_count=len(findings), note=note)
 
 
 def _pushed(row: Mapping[str, object], metering: PaymentProvider | None) -> Pushed:

@@ -11,6 +11,8 @@ from typing import Final
 
 from django.db.models import Sum
 
+from moorage.billing import invoice_refunds
+from moorage.billing import invoices as billing_invoices
 from moorage.billing.ledger import Account
 from moorage.billing.models import LedgerEntry, ProviderCustomer
 from moorage.billing.payments import (
@@ -21,10 +23,13 @@ from moorage.billing.payments import (
     ProviderRefundStatus,
 )
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
+from moorage.kernel.currencies import USD
 from moorage.kernel.money import PICO_PER_CENT, Money
 
 #: A webhook may be on its way.
 ON_ITS_WAY: Final = dt.timedelta(hours=1)
+#: An administrator books it from the finding.
+REFUND_UNBOOKED: Final = "refund_unbooked"
 #: All that ever moved.
 _EVER: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 
@@ -39,6 +44,7 @@ class Moved:
     at: dt.datetime
     #: False: it may yet be undone, and either side may count it.
     is_settled: bool = True
+    currency: str = USD
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,8 @@ class Cleared:
     organization_id: str
     customer_reference: str
     pico: int
+    #: What the organization pays in.
+    currency: str = USD
 
 
 def compare_payments(
@@ -59,23 +67,26 @@ def compare_payments(
     settled = dict.fromkeys(ours, 0)
     least, most = dict.fromkeys(ours, 0), dict.fromkeys(ours, 0)
     strangers = 0
+    found = []
     for one in moved:
         if one.customer_reference not in ours:
             strangers += 1
+        elif one.currency != ours[one.customer_reference].currency:
+            found.append(_of_another_currency(one, ours[one.customer_reference]))
         elif one.is_settled and now - one.at > ON_ITS_WAY:
             settled[one.customer_reference] += one.cents
         elif one.cents < 0:
             least[one.customer_reference] += one.cents
         else:
             most[one.customer_reference] += one.cents
-    found = []
     for customer, account in ours.items():
         low, high = settled[customer] + least[customer], settled[customer] + most[customer]
         if not low * PICO_PER_CENT <= account.pico <= high * PICO_PER_CENT:
             found.append(
                 Finding(
                     code="clearing_differs",
-                    sentence=f"The provider has {_cents(settled[customer])} for us, the ledger {Money(account.pico)}.",
+                    sentence=f"The provider has {_text(settled[customer], account.currency)} for us, the ledger"
+                    f" {Money(account.pico, account.currency)}.",
                     subject=account.customer_reference,
                     organization_id=account.organization_id,
                 )
@@ -87,6 +98,7 @@ def payments(window: Window, *, providers: Mapping[str, PaymentProvider]) -> Res
     """R6 over all that ever moved. Raises ProviderError."""
     findings: list[Finding] = []
     compared = strangers = 0
+    explained: list[Finding] = []
     for provider in providers.values():
         cleared = _cleared(provider.name)
         if not cleared:
@@ -94,10 +106,29 @@ def payments(window: Window, *, providers: Mapping[str, PaymentProvider]) -> Res
         moved = list(_moved(provider))
         found, foreign = compare_payments(moved, cleared, now=window.now)
         findings += found
+        for organization_id in dict.fromkeys(one.organization_id for one in found):
+            explained += _refunds(organization_id, provider)
         compared += len(moved) + len(cleared)
         strangers += foreign
     note = f"{strangers} payments, refunds or disputes are of customers that are not ours." if strangers else ""
+    findings = [*explained, *findings]
     return Result(compared=compared, findings=tuple(findings[:KEPT_MOST]), finding_count=len(findings), note=note)
+
+
+def _refunds(organization_id: str, provider: PaymentProvider) -> Iterator[Finding]:
+    """Refunds of invoices' payments that nobody has booked: why a clearing account may have more than there is."""
+    if Capability.REFUND not in provider.capabilities:
+        return
+    for one in invoice_refunds.unbooked_of(organization_id=organization_id, provider=provider):
+        number = billing_invoices.number_text(one.invoice)
+        gone = _text(one.cents, one.invoice.currency)
+        yield Finding(
+            code=REFUND_UNBOOKED,
+            sentence=f"Of invoice {number}, {gone} went back at the provider, and nobody has booked it.",
+            subject=", ".join(one.references)[:200],
+            organization_id=one.invoice.organization_id,
+            invoice_id=one.invoice.pk,
+        )
 
 
 def _moved(provider: PaymentProvider) -> Iterator[Moved]:
@@ -110,6 +141,7 @@ def _moved(provider: PaymentProvider) -> Iterator[Moved]:
                 reference=payment.reference,
                 cents=payment.paid_cents,
                 at=payment.created_at,
+                currency=payment.currency,
             )
     if Capability.REFUND in provider.capabilities:
         for refund in provider.refunds_since(_EVER):
@@ -120,6 +152,7 @@ def _moved(provider: PaymentProvider) -> Iterator[Moved]:
                     cents=-refund.cents,
                     at=refund.created_at,
                     is_settled=refund.status is ProviderRefundStatus.SUCCEEDED,
+                    currency=refund.currency,
                 )
     if Capability.DISPUTE in provider.capabilities:
         for dispute in provider.disputes_since(_EVER):
@@ -130,6 +163,7 @@ def _moved(provider: PaymentProvider) -> Iterator[Moved]:
                     cents=-dispute.cents,
                     at=dispute.created_at,
                     is_settled=dispute.status is ProviderDisputeStatus.LOST,
+                    currency=dispute.currency,
                 )
 
 
@@ -143,16 +177,28 @@ def _cleared(provider: str) -> list[Cleared]:
         .values_list("account__organization_id")
         .annotate(pico=Sum("amount_pico"))
     )
-    customers = ProviderCustomer.objects.filter(provider=provider).order_by("organization_id")
+    customers = (
+        ProviderCustomer.objects.filter(provider=provider).select_related("organization").order_by("organization_id")
+    )
     return [
         Cleared(
             organization_id=customer.organization_id,
             customer_reference=customer.reference,
             pico=int(sums.get(customer.organization_id) or 0),
+            currency=customer.organization.currency,
         )
         for customer in customers
     ]
 
 
-def _cents(cents: int) -> str:
-    return str(Money(cents * PICO_PER_CENT))
+def _of_another_currency(one: Moved, account: Cleared) -> Finding:
+    return Finding(
+        code="currency_differs",
+        sentence=f"{_text(one.cents, one.currency)} moved for whoever pays in {account.currency}.",
+        subject=one.reference,
+        organization_id=account.organization_id,
+    )
+
+
+def _text(cents: int, currency: str) -> str:
+    return str(Money(cents * PICO_PER_CENT, currency))

@@ -13,6 +13,7 @@ from django.db import connection
 from moorage.billing.ledger import Account
 from moorage.billing.reconciliation.findings import KEPT_MOST, Finding, Result, Window
 from moorage.kernel.clock import Period
+from moorage.kernel.currencies import USD
 from moorage.kernel.money import Money
 
 #: Usage is rated within seconds; what waits longer without a missing price is stuck.
@@ -40,6 +41,7 @@ class Orphan:
     source_id: str
     organization_id: str
     pico: int
+    currency: str = USD
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +52,7 @@ class MonthSum:
     period_start: dt.datetime
     rated_pico: int
     posted_pico: int
+    currency: str = USD
 
 
 def compare_settled(
@@ -65,7 +68,7 @@ def compare_settled(
         found.append(
             Finding(
                 code="charge_without_usage",
-                sentence=f"{Money(orphan.pico)} is charged for something that was never measured.",
+                sentence=f"{Money(orphan.pico, orphan.currency)} is charged for something that was never measured.",
                 subject=orphan.source_id,
                 organization_id=orphan.organization_id,
             )
@@ -75,8 +78,8 @@ def compare_settled(
             found.append(
                 Finding(
                     code="month_differs",
-                    sentence=f"{Period.containing(month.period_start)}: {Money(month.rated_pico)} is charged, the"
-                    f" ledger has {Money(month.posted_pico)}.",
+                    sentence=f"{Period.containing(month.period_start)}: {Money(month.rated_pico, month.currency)} is"
+                    f" charged, the ledger has {Money(month.posted_pico, month.currency)}.",
                     subject=month.organization_id,
                     organization_id=month.organization_id,
                 )
@@ -185,14 +188,17 @@ def _facts(window: Window) -> tuple[list[Settled], int]:
 def _orphans(window: Window) -> list[Orphan]:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT r.source_id, r.organization_id, sum(r.amount_pico) FROM rated_usage r"
+            "SELECT r.source_id, r.organization_id, sum(r.amount_pico), r.currency FROM rated_usage r"
             " WHERE r.ended_at >= %s AND r.ended_at < %s"
             "   AND NOT EXISTS (SELECT FROM usage_event e WHERE e.request_id = r.source_id)"
             "   AND NOT EXISTS (SELECT FROM replica_usage u WHERE u.id = r.source_id)"
-            " GROUP BY 1, 2 ORDER BY 1 LIMIT 1000",
+            " GROUP BY 1, 2, 4 ORDER BY 1 LIMIT 1000",
             [window.since - dt.timedelta(hours=1), window.until],
         )
-        return [Orphan(source_id=row[0], organization_id=row[1], pico=int(row[2])) for row in cursor.fetchall()]
+        return [
+            Orphan(source_id=row[0], organization_id=row[1], pico=int(row[2]), currency=row[3])
+            for row in cursor.fetchall()
+        ]
 
 
 def _months(window: Window) -> list[MonthSum]:
@@ -210,12 +216,18 @@ def _months(window: Window) -> list[MonthSum]:
                       JOIN ledger_account a ON a.id = e.account_id
                      WHERE a.kind = %s AND a.organization_id = t.organization_id AND x.idempotency_key
                            LIKE 'usage:' || t.organization_id || ':' || to_char(t.period_start AT TIME ZONE 'UTC',
-                           'YYYY-MM') || ':%%')
-              FROM touched t ORDER BY 1, 2
+                           'YYYY-MM') || ':%%'), o.currency
+              FROM touched t JOIN organization o ON o.id = t.organization_id ORDER BY 1, 2
             """,
             [window.since - dt.timedelta(hours=1), window.until, str(Account.REVENUE)],
         )
         return [
-            MonthSum(organization_id=row[0], period_start=row[1], rated_pico=int(row[2]), posted_pico=int(row[3]))
+            MonthSum(
+                organization_id=row[0],
+                period_start=row[1],
+                rated_pico=int(row[2]),
+                posted_pico=int(row[3]),
+                currency=row[4],
+            )
             for row in cursor.fetchall()
         ]

@@ -23,9 +23,9 @@ _SIZES: Final = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 
 
 @register.filter
-def money(pico: int | None, currency: str = "USD") -> str:
-    """``125000000|money`` -> ``0.000125 USD``: every digit that is there. Nothing for None."""
-    return "" if pico is None else str(Money(int(pico), currency or "USD"))
+def money(pico: int | None, currency: str) -> str:
+    """``125000000|money:"EUR"`` -> ``0.000125 EUR``: every digit that is there. Nothing for None."""
+    return "" if pico is None else str(Money(int(pico), currency))
 
 
 @register.filter
@@ -49,6 +49,12 @@ def size(number: int | None) -> str:
 def mebibytes(number: int) -> str:
     """Memory as it is reserved: ``512 MiB``."""
     return f"{number / 2**20:.0f} MiB"
+
+
+@register.filter
+def room(number: int) -> str:
+    """Memory of machines and devices: ``1.5 GiB``, ``512 GiB``, ``512 MiB``."""
+    return f"{number / 2**30:.1f} GiB".replace(".0 ", " ") if number >= 2**30 or not number else mebibytes(number)
 
 
 @register.filter

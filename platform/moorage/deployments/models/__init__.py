@@ -24,6 +24,7 @@ from moorage.deployments.models.replica import (
 )
 from moorage.deployments.models.route import Route, RouteActivity, Wake
 from moorage.deployments.models.scale import Scale, ScaleDecision, ScaleDecisionQuerySet, new_decision_id
+from moorage.deployments.models.sweep_turn import SweepTurn
 from moorage.deployments.models.timeline import (
     LogFollower,
     ReplicaLog,
@@ -55,6 +56,7 @@ __all__ = [
     "ScaleDecision",
     "ScaleDecisionQuerySet",
     "StatusSpan",
+    "SweepTurn",
     "TimelineEvent",
     "TimelineEventQuerySet",
     "Update",

@@ -5,10 +5,10 @@ from typing import Final
 import msgspec
 
 from moorage.gateway import whole_answer
-from moorage.gateway.counts import Settled
+from moorage.gateway.body import Body
 from moorage.gateway.errors import EngineFailed
 from moorage.gateway.operations.chat_stream import Ending, Verbose, short_id
-from moorage.gateway.request_body import Body
+from moorage.gateway.settled import Settled
 from moorage.wire.records import Route
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from moorage.gateway import request_body
-from moorage.gateway.request_body import Body
+from moorage.gateway.body import Body
 from moorage.gateway.request_fields import wrong
 from moorage.wire.records import Route
 

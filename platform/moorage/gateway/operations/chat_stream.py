@@ -11,7 +11,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from moorage.gateway.counts import EngineUsage, Settled
+from moorage.gateway.chunks import Chunks, Passage
+from moorage.gateway.counts import EngineUsage
+from moorage.gateway.settled import Settled
 from moorage.gateway.sse import MAX_FRAME_BYTES, FrameTooLarge
 from moorage.gateway.usage import TOOL_HEAD_TOKENS, Meter
 
@@ -169,6 +171,10 @@ class ChatStream:
     def feed_pieces(self, pieces: list[bytes]) -> bytes:
         """The same of bytes in pieces."""
         return self.feed(b"".join(pieces))
+
+    def feed_chunks(self, chunks: Chunks) -> Passage:
+        """The same of chunks that were not taken apart yet."""
+        return Passage(self.feed(b"".join(chunks.pieces())))
 
     def _frame(self, frame: bytes) -> bytes:
         if frame.startswith(b"data: {"):

@@ -9,10 +9,10 @@ from typing import Final
 import msgspec
 
 from moorage.gateway import request_body
+from moorage.gateway.body import Body
 from moorage.gateway.errors import EngineFailed
 from moorage.gateway.operations import anthropic_errors, kinds, messages_request
 from moorage.gateway.operations.whole_operation import WholeOperation, content_of
-from moorage.gateway.request_body import Body
 from moorage.gateway.usage import NOTHING
 from moorage.gateway.whole_answer import WholeAnswer
 from moorage.kernel.errors import PlatformError

@@ -10,14 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from moorage.gateway import request_body
-from moorage.gateway.counts import Settled
+from moorage.gateway.body import Body
 from moorage.gateway.operation import worst_answer
 from moorage.gateway.operations import anthropic_errors, chat_answer, kinds, messages_request
 from moorage.gateway.operations.chat_answer import ChatAnswer
 from moorage.gateway.operations.chat_body import TranslatedBody, ask
 from moorage.gateway.operations.chat_stream import ChatStream, Ending, Opening, encode, event
-from moorage.gateway.request_body import Body
 from moorage.gateway.request_fields import wrong
+from moorage.gateway.settled import Settled
 from moorage.gateway.usage import Meter
 from moorage.gateway.whole_answer import WholeAnswer
 from moorage.kernel.errors import PlatformError

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from moorage.gateway import errors, request_body, whole_answer
+from moorage.gateway.body import Body
 from moorage.gateway.operation import worst_answer, worst_reading
 from moorage.gateway.operations import kinds
-from moorage.gateway.request_body import Body
 from moorage.gateway.sse import EventFilter
 from moorage.gateway.usage import Meter
 from moorage.gateway.whole_answer import WholeAnswer

@@ -12,11 +12,11 @@ from typing import Any, Final
 import msgspec
 
 from moorage.gateway import request_body, whole_answer
+from moorage.gateway.body import Body
 from moorage.gateway.errors import EngineFailed
 from moorage.gateway.operation import worst_reading
 from moorage.gateway.operations import kinds
 from moorage.gateway.operations.whole_operation import WholeOperation
-from moorage.gateway.request_body import Body
 from moorage.gateway.request_fields import STRIPPED, Check, boolean, either, integer, list_of, members, text, wrong
 from moorage.gateway.whole_answer import WholeAnswer
 from moorage.wire.records import Route

@@ -2,9 +2,9 @@
 
 from typing import Any, Final
 
-from moorage.gateway.counts import Settled
 from moorage.gateway.operations.chat_answer import ChatAnswer
 from moorage.gateway.operations.chat_stream import Ending, Opening, encode, event
+from moorage.gateway.settled import Settled
 
 _DELTA: Final = (
     b'event: %b\ndata: {"type":"%b","sequence_number":%%d,"item_id":%%b,"output_index":%%d,%b"delta":%%b}\n\n'

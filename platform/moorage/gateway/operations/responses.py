@@ -10,12 +10,12 @@ from typing import Any, Final
 import msgspec
 
 from moorage.gateway import errors, request_body
+from moorage.gateway.body import Body
 from moorage.gateway.operation import worst_answer
 from moorage.gateway.operations import chat_answer, kinds, responses_request
 from moorage.gateway.operations.chat_body import TranslatedBody, ask
 from moorage.gateway.operations.chat_stream import ChatStream
 from moorage.gateway.operations.response_items import Items, add_message
-from moorage.gateway.request_body import Body
 from moorage.gateway.request_fields import wrong
 from moorage.gateway.usage import Meter
 from moorage.gateway.whole_answer import WholeAnswer

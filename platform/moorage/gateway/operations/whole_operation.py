@@ -1,8 +1,8 @@
 """What operations without a stream have in common."""
 
 from moorage.gateway import errors, whole_answer
+from moorage.gateway.body import Body
 from moorage.gateway.operation import StreamFilter
-from moorage.gateway.request_body import Body
 from moorage.gateway.usage import Meter
 from moorage.kernel.errors import PlatformError
 from moorage.wire.records import Route
