@@ -101,8 +101,14 @@ def test_a_burst_that_is_cut_is_billed_by_its_frames() -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [b'data: {"error":{"message":"out of memory"}}\n\n', b"data: no JSON\n\n", chunk(""), chunk('say "\n\ndata: {"')],
-    ids=["an error", "no JSON", "no text", "a frame in a text"],
+    [
+        b'data: {"error":{"message":"out of memory"}}\n\n',
+        b"data: no JSON\n\n",
+        chunk(""),
+        chunk('say "\n\ndata: {"'),
+        chunk("b").replace(b'"b"', b'"\r"'),
+    ],
+    ids=["an error", "no JSON", "no text", "a frame in a text", "a bare return in a text"],
 )
 def test_what_is_unlike_the_others_is_looked_at(frame: bytes) -> None:
     frames = [*[chunk("a")] * 20, frame, *[chunk("a")] * 20]
@@ -122,7 +128,15 @@ def test_frames_that_differ_in_their_text_alone_pass_as_one(text: str) -> None:
 
 @pytest.mark.parametrize(
     "frame",
-    [chunk(""), chunk("é"), chunk("\x01"), chunk("b", created=2), chunk("b")[:-1], b""],
+    [
+        chunk(""),
+        chunk("é"),
+        chunk("\x01"),
+        chunk("b", created=2),
+        chunk("b")[:-1],
+        b"",
+        chunk("b").replace(b'"b"', b'"\r"'),
+    ],
 )
 def test_a_frame_that_must_be_looked_at_passes_with_no_others(frame: bytes) -> None:
     assert all_alike([chunk("a"), frame, chunk("c")]) == b""

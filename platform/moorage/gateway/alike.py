@@ -20,6 +20,7 @@ _NEVER_UNREAD: Final = (b'"usage":{', b'"error"', b'"timings"', b'"prompt_progre
 _LONGEST_TEXT: Final = 128
 # Asked for a byte by its number, bytes answer at once; asked for bytes, they first try them as a number.
 _NEW_LINE: Final = ord("\n")
+_RETURN: Final = ord("\r")
 _QUOTE: Final = ord('"')
 
 
@@ -47,7 +48,8 @@ def all_alike(frames: list[bytes]) -> bytes:
 def around_text(frame: bytes) -> tuple[bytes, bytes]:
     """What stands before and behind the one text of a frame; nothing if it has none, or is no frame."""
     start = frame.find(_DELTA) + len(_DELTA)
-    if start < len(_DELTA):
+    # A carriage return ends a line of an event stream, wherever JSON lets one stand.
+    if start < len(_DELTA) or _RETURN in frame:
         return b"", b""
     end = frame.find(_QUOTE, start)
     if end <= start or frame[end - 1] == _BACKSLASH:
@@ -108,5 +110,7 @@ def _are_texts(texts: list[bytes]) -> bool:
     if not said.isascii():
         return False
     # A few hundred bytes: three searches for one byte each cost less than one pattern.
+    if _RETURN in said:
+        return False
     is_plain = not (_BACKSLASH in said or _QUOTE in said or _NEW_LINE in said)
     return is_plain or _TEXTS.fullmatch(b"\n".join(texts)) is not None

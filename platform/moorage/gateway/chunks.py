@@ -77,9 +77,9 @@ def find(data: bytes, at: int) -> Found:
     """The whole chunks in ``data``, the first of which begins at ``at``."""
     digits, size, count = _DIGITS, len(data), 0
     while at < size:
-        place, length = at, 0
+        place, length, most = at, 0, min(at + _DIGITS_MOST + 1, size)
         # A chunk of nothing has five bytes.
-        while place < size and (digit := digits[data[place]]) < 16:
+        while place < most and (digit := digits[data[place]]) < 16:
             length = length * 16 + digit
             place += 1
         begin = place + 2
