@@ -9,7 +9,6 @@ import sys
 from moorage.gateway import server
 from moorage.gateway.journal_writer import JournalWriter, Then
 from moorage.gateway.worker import main
-from moorage.wire.records import UsageEvent
 
 
 class Unrecorded(JournalWriter):
@@ -25,10 +24,10 @@ class Unrecorded(JournalWriter):
     def admit(self) -> bool:
         return True
 
-    def open(self, event: UsageEvent, then: Then) -> None:
+    def open_as(self, request_id: str, record: bytes, then: Then) -> None:
         then(True)
 
-    def close(self, event: UsageEvent, then: Then | None = None) -> None:
+    def close_as(self, request_id: str, record: bytes, then: Then | None = None) -> None:
         if then is not None:
             then(True)
 
