@@ -271,3 +271,14 @@ def test_what_is_kept_of_a_second_is_limited_and_the_rest_is_counted() -> None:
     assert meter.tell() == ""
     assert meter.keeps(10, 8.0) and not meter.is_flooded
     assert not meter.keeps(READ_CHARACTERS_A_SECOND, 8.1) and meter.is_flooded
+
+
+@pytest.mark.parametrize(("length", "lines"), [(10, LINES_A_SECOND), (1_000, 100), (50_000, 2), (300_000, 1)])
+def test_of_what_was_skipped_no_more_is_looked_at_than_is_kept(length: int, lines: int) -> None:
+    meter = Meter()
+    while not meter.is_flooded:
+        meter.keeps(length, 7.1)
+
+    assert meter.most_kept(1_000) == lines
+    assert meter.most_kept(1) == 1
+    assert sum(meter.keeps(length, 8.0) for _ in range(lines)) == (lines if length < 100_000 else 0)

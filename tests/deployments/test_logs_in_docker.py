@@ -1,4 +1,4 @@
-"""A runner in a real container that prints a gigabyte a minute: bounded memory and disk, and its reader is told."""
+"""A runner in a real container that prints as quickly as it can: bounded memory and disk, and its reader is told."""
 
 import os
 import threading
@@ -22,8 +22,8 @@ from tests.waiting import wait_until
 pytestmark = pytest.mark.docker
 
 MIB = 1024**2
-#: What a runner prints in a minute that hurts.
-GIGABYTE_A_MINUTE = 10**9 / 60
+#: More than a log may have on disk, and than a reader can follow: what a runner that hurts prints in some seconds.
+FLOODED = 80 * 10**6
 #: Lines of a kilobyte, 32 at once, as quickly as it goes; how many that were lies beside the socket.
 FLOOD = """
 line=$(printf '%01000d' 0); block=$line; n=0; i=1
@@ -33,7 +33,7 @@ while [ ! -e "$0/calm" ]; do
     i=0; while [ $i -lt 32 ]; do echo "$block"; i=$((i+1)); done
     n=$((n+1024)); echo "$n" > "$0/printed.new"; mv "$0/printed.new" "$0/printed"
 done
-echo "and calm again"; while :; do sleep 1; done
+while :; do echo "and calm again"; sleep 1; done
 """
 #: Of one container, by the profile: three files of ten megabytes, and one that is being compressed.
 LOG_LIMIT = 45 * 10**6
@@ -65,7 +65,7 @@ def on_disk(address: str, name: str) -> int:
     return sum(file.stat().st_size for file in root.rglob("*") if file.is_file())
 
 
-def test_a_gigabyte_a_minute_costs_bounded_memory_and_disk_and_a_slow_reader_is_told_what_it_missed(
+def test_a_flood_costs_bounded_memory_and_disk_and_a_slow_reader_is_told_what_it_missed(
     harness: Harness, docker_host: str, committed_cast: Cast
 ) -> None:
     alice = committed_cast.alice
@@ -93,8 +93,8 @@ def test_a_gigabyte_a_minute_costs_bounded_memory_and_disk_and_a_slow_reader_is_
     seen: list[logs.Event] = []
     try:
         wait_until(RunnerLine.objects.exists)
-        before, began, first = resident(), clock.now(), int(printed.read_text())
-
+        before, began, kept = resident(), clock.now(), 0
+        first = int(printed.read_text())
         bytes_a_second = 0.0
         # A reader that looks around between lines: much slower than what is printed.
         for event in following:
@@ -103,11 +103,12 @@ def test_a_gigabyte_a_minute_costs_bounded_memory_and_disk_and_a_slow_reader_is_
             if len(seen) % 10 == 1:
                 disk.append(on_disk(docker_host, spec.name))
             passed = (clock.now() - began).total_seconds()
-            if passed >= 6 and not bytes_a_second:
-                bytes_a_second = 1001 * (int(printed.read_text()) - first) / passed
+            flooded = 1001 * (int(printed.read_text()) - first)
+            if flooded >= FLOODED and not bytes_a_second:
+                bytes_a_second = flooded / passed
                 kept = RunnerLine.objects.count()
                 (spec.socket_dir / "calm").touch()
-            if event.text == "and calm again" or passed > 60:
+            if event.text == "and calm again" or passed > 240:
                 break
     finally:
         following.close()
@@ -121,7 +122,7 @@ def test_a_gigabyte_a_minute_costs_bounded_memory_and_disk_and_a_slow_reader_is_
         f"{bytes_a_second * 60 / 1e9:.2f} GB a minute, memory +{(max(sizes) - before) / MIB:.0f} MiB,"
         f" log {max(disk) / 1e6:.0f} MB, {kept} lines kept, {len(seen)} read, told: {told[:3]} {seen[-1].text[:40]}"
     )
-    assert bytes_a_second >= GIGABYTE_A_MINUTE / 2, "a busy machine prints half as much, and it is a flood all the same"
+    assert bytes_a_second, "the flood was never as large as was to be seen"
     assert max(sizes) - before < 64 * MIB
     assert max(disk) < LOG_LIMIT
     assert kept <= log_following.RING + log_following.RING // 5 + LINES_A_SECOND

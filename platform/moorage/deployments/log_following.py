@@ -144,10 +144,12 @@ class _Following:
                     break
             if flooded_at is None:
                 break
-            # Nobody can read so much. Of what comes until the next second only the last lines are looked at.
+            # Nobody can read so much. Of what comes until the next second only the last lines are looked at, and no
+            # more of them than are kept: the very last ones say how it ended.
             self._meter.is_more = True
+            tail = self._meter.most_kept(TAIL)
             time.sleep(1 - time.monotonic() % 1)
-            at, seen, tail = flooded_at + dt.timedelta(microseconds=1), 0, TAIL
+            at, seen = flooded_at + dt.timedelta(microseconds=1), 0
         self._flush(time.monotonic(), is_end=True)
 
     def _take(self, line: LogLine, now: float) -> None:

@@ -46,6 +46,11 @@ class Meter:
         """Whether it is time to skip to what is new."""
         return self._read >= READ_A_SECOND or self._read_characters >= READ_CHARACTERS_A_SECOND
 
+    def most_kept(self, lines: int) -> int:
+        """How many of so many lines a second keeps, if they are as long as those read in this one; at least one."""
+        mean = max(1, self._read_characters // max(1, self._read))
+        return max(1, min(lines, LINES_A_SECOND, CHARACTERS_A_SECOND // mean))
+
     def tell(self) -> str:
         """The line that stands for those that were left out since the last time; empty: none were."""
         if not self.left_out and not self.is_more:
