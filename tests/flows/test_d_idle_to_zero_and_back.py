@@ -41,7 +41,7 @@ def test_a_request_wakes_it_and_is_answered(idle: None, secret: str, stack: Stac
     )
     assert event.held_seconds > 0
     assert event.output_tokens >= 1
-    assert not Wake.objects.exists()
+    wait_until(lambda: not Wake.objects.exists(), seconds=30, what="the wake to be done with")
 
 
 def test_many_requests_at_once_cause_one_wake(idle: None, secret: str, stack: Stack) -> None:
