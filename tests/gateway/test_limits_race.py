@@ -96,13 +96,25 @@ def test_a_thousand_calls_race_for_a_budget_of_137(
     wait_until(lambda: used("money").used == BUDGET * TOKENS * PICO_PER_TOKEN, seconds=5)
 
 
+def within_a_minute(do: Callable[[], list[Answer]]) -> list[Answer]:
+    """What ``do`` says where no minute begins while it lasts; else it is asked again in a minute that nobody has used."""
+    used = -1
+    for _ in range(4):
+        wait_until(lambda: time.time() // 60 != used and time.time() % 60 < 40, seconds=90, what="a fresh minute")
+        began = time.time() // 60
+        answers = do()
+        used = int(time.time() // 60)
+        if used == began:
+            return answers
+    raise AssertionError("this machine never got through within a minute")
+
+
 def test_requests_a_minute_are_exact_on_two_workers(
     workers: tuple[GatewayProcess, GatewayProcess], committed_cast: Cast, alices_key: str
 ) -> None:
     limit_key(committed_cast, requests_per_minute=50)
-    wait_until(lambda: time.time() % 60 < 40, seconds=25, what="a minute that is long enough")
 
-    answers = ask(workers, alices_key, 400)
+    answers = within_a_minute(lambda: ask(workers, alices_key, 400))
 
     assert statuses(answers) == {200: 50, 429: 350}
     refused = next(answer for answer in answers if answer.status == 429)
