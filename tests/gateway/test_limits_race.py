@@ -1,5 +1,6 @@
 """Limits hold on two workers that race for them: exactly what there is is served, whoever asks."""
 
+import functools
 import json
 import threading
 import time
@@ -96,12 +97,18 @@ def test_a_thousand_calls_race_for_a_budget_of_137(
     wait_until(lambda: used("money").used == BUDGET * TOKENS * PICO_PER_TOKEN, seconds=5)
 
 
+def fresh_minute(*, after: int) -> bool:
+    """Whether a minute runs that is not ``after``, and has some time left."""
+    now = time.time()
+    return now // 60 != after and now % 60 < 40
+
+
 def within_a_minute(do: Callable[[], list[Answer]]) -> list[Answer]:
-    """What ``do`` says where no minute begins while it lasts; else it is asked again in a minute that nobody has used."""
+    """What ``do`` says where no minute begins while it lasts; else it is asked again in one that nobody has used."""
     used = -1
     for _ in range(4):
-        wait_until(lambda: time.time() // 60 != used and time.time() % 60 < 40, seconds=90, what="a fresh minute")
-        began = time.time() // 60
+        wait_until(functools.partial(fresh_minute, after=used), seconds=90, what="a fresh minute")
+        began = int(time.time() // 60)
         answers = do()
         used = int(time.time() // 60)
         if used == began:
