@@ -17,10 +17,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from moorage.gateway import compiled
 from tests.benchmarks import (
+    costs,
     fetching,
     figures,
     gates,
+    gateway,
     held,
     ingestion,
     machine,
@@ -191,10 +194,14 @@ def describe(scene: stage.Stage, bench: Bench) -> list[str]:
     versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("uvloop", "httptools", "msgspec"))
     present = [f"{name} {version}" for name in peers.NAMES if (version := peers.version_of(bench.peers, name))]
     near = gates.distance(scene.binaries["distance"])
+    form = "native code" if compiled.folder(gateway.native_code()).is_dir() else "sources"
+    python = f"Python {platform.python_version()} ({os.path.realpath(sys.executable)})"
+    taken = costs.measured(scene.binaries["costs"], scene.work)
     return [
-        f"{processor()}, Linux {platform.release()}, Python {platform.python_version()}, {versions}",
+        f"{processor()}, Linux {platform.release()}, {python}, {versions}, gateway as {form}",
         f"gateway on core {machine.SYSTEM_CORE}, engine and load on core {machine.LOAD_CORE}; a cache line goes to the "
         f"other core and back in {near:.0f} ns (above {gates.NEAR_NS:.0f} everything costs up to twice as much)",
+        f"the machine alone: {taken}",
         f"peers: {', '.join(present) or 'none; --peers fetches them'}",
     ]
 

@@ -56,6 +56,12 @@ class Worker:
         return msgspec.json.decode(file.read_bytes(), type=list[tuple[list[str], int]])
 
 
+def native_code() -> Path:
+    """The folder in which `./manage.py compile` leaves what a gateway uses."""
+    named = os.environ.get("MOORAGE_GATEWAY_COMPILED")
+    return Path(named) if named else Path(os.environ.get("MOORAGE_HOME") or ".moorage").absolute() / "compiled"
+
+
 @contextlib.contextmanager
 def serving(
     folder: Path,
@@ -78,8 +84,7 @@ def serving(
         "DATABASE_URL": database_url,
         "MOORAGE_JOURNAL_DIR": str(place / "journal"),
         "MOORAGE_GATEWAY_PORT": "0",
-        "MOORAGE_GATEWAY_COMPILED": os.environ.get("MOORAGE_GATEWAY_COMPILED")
-        or str(Path(os.environ.get("MOORAGE_HOME") or ".moorage").absolute() / "compiled"),
+        "MOORAGE_GATEWAY_COMPILED": str(native_code()),
         "MOORAGE_BENCH_SAMPLES": str(place / "stacks"),
         **settings,
     }

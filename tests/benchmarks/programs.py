@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 _SOURCES: Final = Path(__file__).parent
-_NAMES: Final = ("engine", "load", "distance")
+_NAMES: Final = ("engine", "load", "distance", "costs")
 
 
 class BenchFailed(Exception):

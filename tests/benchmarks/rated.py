@@ -6,13 +6,10 @@ stdin, rates until nothing is due, and prints one JSON object.
 
 import datetime as dt
 import itertools
-import os
 import random
-import resource
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 import django
@@ -20,6 +17,7 @@ import msgspec
 
 from moorage.kernel import ids
 from moorage.wire.records import UsageEvent
+from tests.benchmarks import spent
 
 ORGANIZATIONS: Final = 50
 _NAMES: Final = tuple(f"demo{number % 8}/model{number}" for number in range(40))
@@ -136,7 +134,7 @@ def work() -> Worked:
         backend = int(cursor.fetchone()[0])
     print("ready", flush=True)
     sys.stdin.readline()
-    began, own, theirs = time.time(), _own_seconds(), _seconds_of(backend)
+    began, own, theirs = time.time(), spent.own_seconds(), spent.seconds_of(backend)
     events = 0
     while (batch := rater.rate_batch()).rated:
         events += batch.rated
@@ -144,8 +142,8 @@ def work() -> Worked:
         events=events,
         began=began,
         ended=time.time(),
-        own_seconds=_own_seconds() - own,
-        postgres_seconds=_seconds_of(backend) - theirs,
+        own_seconds=spent.own_seconds() - own,
+        postgres_seconds=spent.seconds_of(backend) - theirs,
     )
 
 
@@ -165,16 +163,6 @@ def proof() -> str:
     found = ledger.prove()
     is_right = not waiting and used == rated and events == sources and found.is_clean
     return "" if is_right else f"{waiting} wait, {rated} of {used} tokens, {sources} of {events} events, {found}"
-
-
-def _own_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _seconds_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Final
 
 import django
 
-from tests.benchmarks import database
+from tests.benchmarks import database, spent
 from tests.benchmarks.series import say
 
 _MODULE: Final = "tests.benchmarks.reconciled"
@@ -55,7 +55,7 @@ def compare(job: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         backend = int(cursor.fetchone()[0])
-    own, theirs, cpu, began = _peak_own(), _peak_of(backend), _seconds_of(backend), time.monotonic()
+    own, theirs, cpu, began = _peak_own(), _peak_of(backend), spent.seconds_of(backend), time.monotonic()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_utime
     result = {"R1": books.books, "R2": settled.settled}[job](window)
     took = time.monotonic() - began
@@ -63,8 +63,8 @@ def compare(job: str) -> str:
     return (
         f"{job}: {result.compared:,} facts in {took:.1f} s by the clock;"
         f" {resource.getrusage(resource.RUSAGE_SELF).ru_utime - used:.1f} s of processor time in the worker,"
-        f" {_seconds_of(backend) - cpu:.1f} s in PostgreSQL; memory grew by {(_peak_own() - own) / 1e6:.0f} MB in the"
-        f" worker and {(_peak_of(backend) - theirs) / 1e6:.0f} MB in PostgreSQL (shared buffers included)"
+        f" {spent.seconds_of(backend) - cpu:.1f} s in PostgreSQL; memory grew by {(_peak_own() - own) / 1e6:.0f} MB in"
+        f" the worker and {(_peak_of(backend) - theirs) / 1e6:.0f} MB in PostgreSQL (shared buffers included)"
     )
 
 
@@ -77,11 +77,6 @@ def _peak_of(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def _seconds_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -3,8 +3,6 @@
 `python -m tests.benchmarks.shipping FOLDER EVENTS` with the environment of an instance prints one JSON object.
 """
 
-import os
-import resource
 import shutil
 import sys
 import time
@@ -17,6 +15,7 @@ import msgspec
 from moorage.kernel import ids
 from moorage.wire import journal
 from moorage.wire.records import UsageEvent
+from tests.benchmarks import spent
 from tests.benchmarks.seeding import DEPLOYMENT, ORGANIZATION
 
 _SEGMENT_BYTES: Final = 16 * 1024 * 1024
@@ -98,9 +97,9 @@ def ship(folder: Path, events: int) -> Shipped:
         cursor.execute("SET session_replication_role = DEFAULT")
         cursor.execute("SELECT pg_backend_pid()")
         backend = cursor.fetchone()[0]
-    began, own, theirs = time.monotonic(), _own_seconds(), _seconds_of(backend)
+    began, own, theirs = time.monotonic(), spent.own_seconds(), spent.seconds_of(backend)
     shipped = Shipper(directory=folder / "journal").ship()
-    seconds, own, theirs = time.monotonic() - began, _own_seconds() - own, _seconds_of(backend) - theirs
+    seconds, own, theirs = time.monotonic() - began, spent.own_seconds() - own, spent.seconds_of(backend) - theirs
     _check(shipped, events, tokens)
     again = Shipper(directory=folder / "again").ship()
     _check(events, events, tokens)
@@ -115,16 +114,6 @@ def _check(shipped: int, events: int, tokens: int) -> None:
         found = cursor.fetchone()
     if shipped != events or tuple(found) != (events, tokens):
         sys.exit(f"shipped {shipped} of {events} events; the table holds {found[0]} with {found[1]} of {tokens} tokens")
-
-
-def _own_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _seconds_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -66,6 +67,7 @@ def test_a_quick_look_at_answers_in_one_piece_gives_a_table_and_keeps_it(short_t
     done = bench(short_tmp, "gateway", "--quick", "--only", "unary")
 
     assert done.returncode == 0, done.stderr
+    assert re.search(r"system call takes [1-9]\d* ns, .* other core [1-9]\d* us, .* disk [1-9]\d* us", done.stdout)
     assert "CPU per request" in done.stdout and "added latency, one connection, p99" in done.stdout
     (kept,) = (short_tmp / "bench" / "results").glob("gateway-*.json")
     rows = {row["measure"]: row for row in json.loads(kept.read_text())["rows"]}
