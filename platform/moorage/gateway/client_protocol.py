@@ -15,6 +15,7 @@ from moorage.gateway.answering import Answering
 from moorage.gateway.errors import BadRequest, BodyTooLarge, HeadTooLarge, TooSlow
 from moorage.gateway.exchange import Exchange
 from moorage.gateway.keys import digest_of
+from moorage.gateway.large_bodies import LARGE
 from moorage.gateway.once import OnceCall
 from moorage.gateway.operations import OPERATIONS
 from moorage.gateway.parts import Parts
@@ -43,7 +44,17 @@ class ClientProtocol(Answering):
 
     __slots__ = (
         *("_body", "_buffer", "_exchange", "_grant", "_has_first_byte", "_is_advancing", "_is_busy", "_is_full"),
-        *("_is_reading_paused", "_known", "_loop", "_missing", "_refusal", "_settings", "_unsent", "_unsent_since"),
+        *(
+            "_is_reading_paused",
+            "_kept",
+            "_known",
+            "_loop",
+            "_missing",
+            "_refusal",
+            "_settings",
+            "_unsent",
+            "_unsent_since",
+        ),
         *("deadline", "peer"),
     )
 
@@ -55,6 +66,7 @@ class ClientProtocol(Answering):
         self._buffer = b""
         self._known: KnownHead | None = None
         self._body: list[bytes] = []
+        self._kept = 0  # bytes that large_bodies knows of
         self._missing = 0  # bytes of the body that have not come
         self._is_advancing = False
         self._is_busy = False
@@ -91,6 +103,7 @@ class ClientProtocol(Answering):
         self._known = self._head = None
         self._is_closing = True
         self._parts.connections.discard(self)
+        self._let_go_of_body()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_gone()
@@ -230,7 +243,7 @@ class ClientProtocol(Answering):
         if not self._judge(head):
             return False
         if self._refusal is None:
-            self._known = KnownHead.of(head, content, longest_body=self._settings.max_body_bytes)
+            self._known = KnownHead.of(head, content, longest_body=min(LARGE, self._settings.max_body_bytes))
             if self._known is not None:
                 self._known.digest = digest_of(head.authorization)
         return self._head_came(head)
@@ -250,9 +263,22 @@ class ClientProtocol(Answering):
                 if self._settings.domain:
                     self._check_host(head, self._grant)
             head.check_body(self._settings)
+            if head.content_length > LARGE:
+                self._keep(head.content_length)
         except PlatformError as refusal:
             return self._postpone(head, refusal)
         return True
+
+    def _keep(self, size: int) -> None:
+        """Keep a large body of so many bytes, or as far as it has come. Raises TooManyLargeRequests."""
+        if self._grant is not None and size > self._kept:
+            self._parts.large_bodies.take(self._grant.organization_id, size - self._kept)
+            self._kept = size
+
+    def _let_go_of_body(self) -> None:
+        if self._kept and self._grant is not None:
+            self._parts.large_bodies.give_back(self._grant.organization_id, self._kept)
+            self._kept = 0
 
     def _check_host(self, head: RequestHead, grant: KeyGrant) -> None:
         organization = self._parts.admission.organizations.get(grant.organization_id)
@@ -313,6 +339,8 @@ class ClientProtocol(Answering):
             head.feed(data)
             if head.body_size > self._settings.max_body_bytes:
                 raise BodyTooLarge(f"The request body may have at most {self._settings.max_body_bytes} bytes.")
+            if head.body_size > LARGE:
+                self._keep(head.body_size)
         except PlatformError as refusal:
             self._refuse_at_once(refusal)
             return False
@@ -391,6 +419,7 @@ class ClientProtocol(Answering):
     def _answered(self) -> None:
         """The answer is out: go on with what the client has sent meanwhile, or close."""
         self._exchange = None
+        self._let_go_of_body()
         if self._must_close or self._parts.is_stopping:
             self._close()
             return

@@ -15,6 +15,7 @@ PlatformError
     ├── NotServing          paused, failed, or not awake in time: then with stage, percent and eta_seconds
     ├── QueueTimeout · EngineResting (its breaker is open)
     ├── QueueFull · JournalUnavailable · Starting · Stopping · TooManyConnections · EngineBusy · RetriesUnavailable
+    ├── TooManyLargeRequests
     └── StillRunning        409: the first call with this Idempotency-Key has not ended
 """
 
@@ -232,6 +233,12 @@ class TooManyConnections(Unavailable):
     """The gateway has as many connections as it can hold. Try again."""
 
     code, retry_after = "too_many_connections", 1
+
+
+class TooManyLargeRequests(Unavailable):
+    """The gateway keeps as many large requests, of all or of this organization, as it can. Try again."""
+
+    code, retry_after = "too_many_large_requests", 1
 
 
 class EngineBusy(Unavailable):

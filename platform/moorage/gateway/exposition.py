@@ -94,6 +94,7 @@ def _waiting(page: Page, parts: Parts) -> None:
     metrics = parts.metrics
     page.gauge("in_flight", "Requests at an engine.", metrics.in_flight)
     page.gauge("held", "Requests waiting for a replica.", metrics.held)
+    page.gauge("large_body_bytes", "Bytes of large request bodies that are kept.", parts.large_bodies.held)
     page.counter("wakes_total", "Wakes written.", metrics.wakes)
     page.counter("engine_retries_total", "Requests sent a second time.", metrics.engine_retries)
     page.counter("malformed_frames_total", "Engine frames that were dropped.", metrics.malformed_frames)

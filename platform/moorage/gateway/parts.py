@@ -13,6 +13,7 @@ from moorage.gateway.host_names import HostNames
 from moorage.gateway.idempotency import Idempotency
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.keys import Keyring
+from moorage.gateway.large_bodies import LargeBodies
 from moorage.gateway.metrics import Metrics
 from moorage.gateway.pool import Pool
 from moorage.gateway.routes import RouteTable
@@ -39,6 +40,7 @@ class Parts:
     pool: Pool
     access_log: AccessLog
     idempotency: Idempotency
+    large_bodies: LargeBodies
     hosts: HostNames = dataclasses.field(default_factory=HostNames)
     #: None: nobody takes traces.
     traces: Traces | None = None

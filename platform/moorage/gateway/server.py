@@ -19,6 +19,7 @@ from moorage.gateway.holding import Holding
 from moorage.gateway.idempotency import Idempotency
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.keys import Keyring
+from moorage.gateway.large_bodies import LargeBodies
 from moorage.gateway.lease_keeper import LeaseKeeper
 from moorage.gateway.listeners import Listeners
 from moorage.gateway.metrics import Metrics
@@ -69,6 +70,7 @@ class Server:
             pool=pool,
             access_log=log,
             idempotency=Idempotency(secret=settings.secret, register=self._claims),
+            large_bodies=LargeBodies(limit=settings.large_bodies_bytes),
             hosts=host_names.configured(settings),
             traces=traces.configured(settings, boot_id=self.boot_id),
             certificate=tls.configured(settings, log=log),

@@ -31,6 +31,8 @@ class Settings:
     reuse_port: bool = False
 
     max_body_bytes: int = 10 * 1024 * 1024
+    #: Of the bodies that are kept at one time: of one organization at most half of it.
+    large_bodies_bytes: int = 256 * 1024 * 1024
     max_head_bytes: int = 16 * 1024
     max_headers: int = 100
     max_connections: int = 10_000
@@ -85,6 +87,7 @@ class Settings:
             port=read.number("MOORAGE_GATEWAY_PORT", cls.port, int),
             reuse_port=environment.get("MOORAGE_GATEWAY_REUSE_PORT", "") == "1",
             max_body_bytes=read.number("MOORAGE_GATEWAY_MAX_BODY_BYTES", cls.max_body_bytes, int),
+            large_bodies_bytes=read.number("MOORAGE_GATEWAY_LARGE_BODIES_BYTES", cls.large_bodies_bytes, int),
             max_connections=read.number("MOORAGE_GATEWAY_MAX_CONNECTIONS", _connections_allowed(), int),
             head_seconds=read.number("MOORAGE_GATEWAY_HEAD_SECONDS", cls.head_seconds, float),
             body_seconds=read.number("MOORAGE_GATEWAY_BODY_SECONDS", cls.body_seconds, float),
