@@ -14,20 +14,7 @@ from moorage.gateway.idempotency import Claim
 from moorage.kernel.errors import PlatformError
 from moorage.metering import usage_table
 from moorage.metering.copy_rows import CopyRows
-from moorage.wire.records import UsageEvent
-
-
-def event(**values: object) -> UsageEvent:
-    known: dict[str, object] = {
-        **dict.fromkeys(("request_id", "organization_id", "deployment_id", "revision_id", "replica_id"), "x"),
-        **dict.fromkeys(("key_id", "model_key", "served_name", "path"), "x"),
-        "is_stream": True,
-        "status": 200,
-        "source": "engine",
-        "started_at_us": 1_000_000,
-        "ended_at_us": 2_000_000,
-    }
-    return UsageEvent(**{**known, **values})  # type: ignore[arg-type]
+from tests.wire.events import event
 
 
 @contextlib.asynccontextmanager

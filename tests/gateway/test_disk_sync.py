@@ -14,7 +14,8 @@ from moorage.gateway.disk_sync import DiskSync
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.metrics import JournalMetrics
 from tests.gateway.gateway_process import journal_records
-from tests.gateway.test_journal_writer import event, until
+from tests.gateway.test_journal_writer import until
+from tests.wire.events import event
 
 
 @contextlib.contextmanager
@@ -97,10 +98,10 @@ def test_a_close_comes_after_its_sync_and_the_thread_does_only_the_first(tmp_pat
         with syncing() as disk:
             journal = writer(tmp_path, disk, threads)
             journal.start()
-            journal.open(event("req_0"), lambda _: None)  # somebody is served all the time
+            journal.open(event(request_id="req_0"), lambda _: None)  # somebody is served all the time
             for number in range(1, 40):
-                journal.open(event(f"req_{number}"), lambda _: None)
-                journal.close(event(f"req_{number}"), durable.append)
+                journal.open(event(request_id=f"req_{number}"), lambda _: None)
+                journal.close(event(request_id=f"req_{number}"), durable.append)
                 assert len(durable) < number
                 await until(lambda expected=number: len(durable) == expected)  # type: ignore[misc]
             assert durable == [True] * 39
@@ -123,9 +124,9 @@ def test_where_the_kernel_takes_no_order_the_thread_syncs(tmp_path: Path) -> Non
         disk = Refusing(asyncio.get_running_loop())
         journal = writer(tmp_path, disk, threads)
         journal.start()
-        journal.open(event("req_0"), lambda _: None)
+        journal.open(event(request_id="req_0"), lambda _: None)
         for number in range(1, 4):
-            journal.close(event(f"req_{number}"), durable.append)
+            journal.close(event(request_id=f"req_{number}"), durable.append)
             await until(lambda expected=number: len(durable) == expected)  # type: ignore[misc]
         assert len(threads) == 3
         journal.stop()

@@ -7,27 +7,21 @@ from msgspec.structs import replace
 from moorage.kernel import ids
 from moorage.wire import journal
 from moorage.wire.journal_forms import OpenForm, close_record
-from moorage.wire.records import UsageEvent
+from tests.metering.journals import opened
+from tests.wire.events import event
 
-EVENT = UsageEvent(
-    request_id="",
-    organization_id=ids.new("org"),
-    deployment_id=ids.new("dep"),
-    revision_id=ids.new("rev"),
-    replica_id=ids.new("rep"),
-    key_id=ids.new("key"),
-    model_key="pilot",
-    served_name="harbour/pilot",
-    path="/v1/chat/completions",
-    is_stream=True,
-    outcome="gateway_lost",
-    status=0,
-    input_tokens=0,
-    cached_tokens=0,
-    output_tokens=0,
-    source="none",
-    started_at_us=0,
-)
+#: What stands in a form: ids as they really are.
+EVENT = opened(
+    event(
+        request_id="",
+        organization_id=ids.new("org"),
+        deployment_id=ids.new("dep"),
+        revision_id=ids.new("rev"),
+        replica_id=ids.new("rep"),
+        key_id=ids.new("key"),
+        started_at_us=0,
+    )
+).event
 
 
 @given(

@@ -10,30 +10,8 @@ from pathlib import Path
 from moorage.gateway.journal_writer import JournalWriter
 from moorage.gateway.metrics import JournalMetrics
 from moorage.wire import journal
-from moorage.wire.records import UsageEvent
 from tests.gateway.gateway_process import journal_records
-
-
-def event(request_id: str) -> UsageEvent:
-    return UsageEvent(
-        request_id=request_id,
-        organization_id="org_1",
-        deployment_id="dep_1",
-        revision_id="rev_1",
-        replica_id="rep_1",
-        key_id="key_1",
-        model_key="pilot",
-        served_name="harbour/pilot",
-        path="/v1/chat/completions",
-        is_stream=False,
-        outcome="completed",
-        status=200,
-        input_tokens=1,
-        cached_tokens=0,
-        output_tokens=1,
-        source="engine",
-        started_at_us=1,
-    )
+from tests.wire.events import event
 
 
 class Disk:
@@ -79,9 +57,9 @@ def closed(directory: Path) -> list[str]:
 async def ask(tested: JournalWriter, request_id: str, done: list[str]) -> None:
     """One request: opened, then closed; ``done`` gets its id when the close is durable."""
     opened = asyncio.Event()
-    tested.open(event(request_id), lambda _: opened.set())
+    tested.open(event(request_id=request_id), lambda _: opened.set())
     await opened.wait()
-    tested.close(event(request_id), lambda _: done.append(request_id))
+    tested.close(event(request_id=request_id), lambda _: done.append(request_id))
 
 
 def test_closes_that_come_while_a_sync_runs_share_the_next_one(tmp_path: Path) -> None:
@@ -188,14 +166,14 @@ async def _sync_threads(directory: Path, *, others: int) -> set[str]:
     made.start()
     done: list[bool] = []
     for number in range(40):
-        made.open(event(f"req_{number}"), lambda _: None)
-        made.close(event(f"req_{number}"), done.append)
+        made.open(event(request_id=f"req_{number}"), lambda _: None)
+        made.close(event(request_id=f"req_{number}"), done.append)
         await until(lambda number=number: len(done) == number + 1)  # type: ignore[misc]
     for number in range(others):
-        made.open(event(f"other_{number}"), lambda _: None)
+        made.open(event(request_id=f"other_{number}"), lambda _: None)
     names.clear()
-    made.open(event("req_last"), lambda _: None)
-    made.close(event("req_last"), done.append)
+    made.open(event(request_id="req_last"), lambda _: None)
+    made.close(event(request_id="req_last"), done.append)
     await until(lambda: len(done) == 41)
     made.stop()
     return names - {"MainThread"} if others else names

@@ -11,7 +11,7 @@ import pytest
 from moorage.gateway.errors import TooManyLargeRequests
 from moorage.gateway.large_bodies import LargeBodies
 from tests.cast import Cast
-from tests.gateway.conftest import MODEL, ControlPlane, Start, replica, wait_until_knows
+from tests.gateway.conftest import MODEL, ControlPlane, Start, replica, script, wait_until_knows
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateway_process import GatewayProcess
 from tests.waiting import wait_until
@@ -141,6 +141,22 @@ def test_an_answer_gives_its_requests_place_back(gateway: GatewayProcess, alices
             answers.append(plug.recv(65536))
 
     assert [status(answer) for answer in answers] == [200] * 4
+
+
+def test_a_stream_that_has_begun_does_not_keep_its_prompt(
+    gateway: GatewayProcess, engine: FakeEngine, alices_key: str
+) -> None:
+    prompt = script(say=["one", "two"], fault="hang", at=1)
+    body = json.dumps({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": prompt}]}).encode()
+
+    with contextlib.closing(gateway.connect()) as plug:
+        plug.sendall(lengthy(alices_key) + body + b" " * (LARGE - len(body)))
+        received = b""
+        while b"one" not in received:
+            received += plug.recv(65536)
+
+        assert kept(gateway) == 0
+        assert [seen.is_cut for seen in engine.seen] == [False]
 
 
 def test_a_client_that_leaves_gives_its_place_back(gateway: GatewayProcess, alices_key: str) -> None:

@@ -10,11 +10,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from moorage.gateway.traces import Parent, Traces, parent_of
-from moorage.wire.records import UsageEvent
 from tests.gateway.conftest import MODEL, ControlPlane, Start, replica, script, wait_until_knows
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.gateway_process import GatewayProcess
 from tests.waiting import wait_until
+from tests.wire.events import event
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
@@ -210,17 +210,9 @@ def test_traceparent_is_read_strictly(header: str, parent: Parent | None) -> Non
 
 def test_what_cannot_be_exported_in_time_is_dropped_and_counted() -> None:
     traces = Traces(make=lambda _told: [], export=lambda _spans: False)
-    event = UsageEvent(
-        **dict.fromkeys(
-            ("request_id", "organization_id", "deployment_id", "revision_id", "replica_id", "key_id", "model_key"), "x"
-        ),
-        **dict.fromkeys(("served_name", "path", "outcome", "source"), "x"),
-        **dict.fromkeys(("status", "input_tokens", "cached_tokens", "output_tokens", "started_at_us"), 0),
-        is_stream=False,
-    )
 
     for _ in range(5000):
-        traces.tell(event)
+        traces.tell(event())
     overflow = traces.dropped
     traces.start()
     traces.stop()

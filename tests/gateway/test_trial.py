@@ -14,6 +14,7 @@ from tests.gateway.conftest import MODEL, ControlPlane, Start, client_of, wait_u
 from tests.gateway.fake_engine import FakeEngine
 from tests.gateway.rush_hour import route_of
 from tests.waiting import wait_until
+from tests.wire.events import event
 
 LONG = b'{"messages":["%b"]}' % (b"tide table " * 500)
 
@@ -94,36 +95,24 @@ def test_without_weights_the_fewest_tokens_decide() -> None:
     assert second is not busy
 
 
-def event(**values: object) -> UsageEvent:
+def served(**values: object) -> UsageEvent:
+    """A request that the new revision has answered."""
     known: dict[str, object] = {
-        "request_id": "req_1",
-        "organization_id": "org_1",
-        "deployment_id": "dep_1",
         "revision_id": "new",
         "replica_id": "new_0",
-        "key_id": "key_1",
-        "model_key": "llm",
-        "served_name": "demo/llm",
-        "path": "/v1/chat/completions",
-        "is_stream": True,
-        "outcome": "completed",
-        "status": 200,
-        "input_tokens": 10,
-        "cached_tokens": 0,
         "output_tokens": 21,
-        "source": "engine",
         "started_at_us": 1_000_000,
         "first_token_at_us": 1_600_000,
         "ended_at_us": 2_600_000,
         "held_us": 500_000,
     }
-    return UsageEvent(**{**known, **values})  # type: ignore[arg-type]
+    return event(**{**known, **values})
 
 
 def test_a_stream_counts_its_first_token_without_the_wait_and_the_tokens_after_it() -> None:
     figures = Figures()
 
-    figures.observe(event())
+    figures.observe(served())
 
     assert (figures.requests, figures.streams, figures.first_token_us) == (1, 1, 100_000)
     assert (figures.stream_tokens, figures.stream_us) == (20, 1_000_000)
@@ -144,7 +133,7 @@ def test_a_stream_counts_its_first_token_without_the_wait_and_the_tokens_after_i
 def test_what_says_something_of_a_revision_is_counted(values: dict[str, object], counted: tuple[int, int, int]) -> None:
     figures = Figures()
 
-    figures.observe(event(**values))
+    figures.observe(served(**values))
 
     assert (figures.requests, figures.errors, figures.refused) == counted
 
@@ -152,7 +141,7 @@ def test_what_says_something_of_a_revision_is_counted(values: dict[str, object],
 def test_a_request_that_reached_no_replica_says_nothing() -> None:
     trial = Trial("upd_1")
 
-    trial.observe(event(replica_id="", outcome="engine_failed"))
+    trial.observe(served(replica_id="", outcome="engine_failed"))
 
     assert trial.document() == {"trial": "upd_1", "revisions": {}}
 

@@ -30,5 +30,8 @@ class Client:
     def take_request_id(self, request_id: str) -> None:
         """Answer under the id of another call."""
 
+    def let_go_of_body(self) -> None:
+        """The request's body is not needed any more."""
+
     def abort(self) -> None:
         """Close at once."""

@@ -103,7 +103,7 @@ class ClientProtocol(Answering):
         self._known = self._head = None
         self._is_closing = True
         self._parts.connections.discard(self)
-        self._let_go_of_body()
+        self.let_go_of_body()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_gone()
@@ -138,6 +138,12 @@ class ClientProtocol(Answering):
             self._exchange.client_resumed()
         elif self._buffer:
             self._advance()
+
+    def let_go_of_body(self) -> None:
+        """As Client has it."""
+        if self._kept and self._grant is not None:
+            self._parts.large_bodies.give_back(self._grant.organization_id, self._kept)
+            self._kept = 0
 
     def tick(self, now: float) -> None:
         """Enforce the time limits of head, body and idleness; ``now`` is the loop's time."""
@@ -274,11 +280,6 @@ class ClientProtocol(Answering):
         if self._grant is not None and size > self._kept:
             self._parts.large_bodies.take(self._grant.organization_id, size - self._kept)
             self._kept = size
-
-    def _let_go_of_body(self) -> None:
-        if self._kept and self._grant is not None:
-            self._parts.large_bodies.give_back(self._grant.organization_id, self._kept)
-            self._kept = 0
 
     def _check_host(self, head: RequestHead, grant: KeyGrant) -> None:
         organization = self._parts.admission.organizations.get(grant.organization_id)
@@ -419,7 +420,7 @@ class ClientProtocol(Answering):
     def _answered(self) -> None:
         """The answer is out: go on with what the client has sent meanwhile, or close."""
         self._exchange = None
-        self._let_go_of_body()
+        self.let_go_of_body()
         if self._must_close or self._parts.is_stopping:
             self._close()
             return

@@ -17,6 +17,7 @@ from moorage.gateway.arrival import Arrival
 from moorage.gateway.body import Body
 from moorage.gateway.chunks import Chunks
 from moorage.gateway.errors import EngineFailed
+from moorage.gateway.large_bodies import LARGE
 from moorage.gateway.operation import StreamFilter
 from moorage.gateway.settled import Settled
 from moorage.gateway.sse import FrameTooLarge
@@ -53,6 +54,8 @@ class Exchange(Arrival):
             self._filter = self._operation.stream(meter, body)
             # The prompt is not needed any more, and a stream may be long.
             self._body = _SPENT
+            if self._content_size > LARGE:
+                self._client.let_go_of_body()
 
     def answer_came(self, pieces: list[bytes]) -> None:
         """What came of the engine's body in one read."""

@@ -103,6 +103,10 @@ class OnceCall(Client):
         self._parts.idempotency.note(self._claim, b"".join(chunks.pieces()))
         self._connection.send_chunks(chunks)
 
+    def let_go_of_body(self) -> None:
+        """As Client has it."""
+        self._connection.let_go_of_body()
+
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         """As Client has it."""
         self._parts.idempotency.note(self._claim, data)
