@@ -108,6 +108,20 @@ def test_an_invoice_is_sent_back_adjusted_and_given_up(cast: Cast, ada: Caller) 
     assert given_up.json()["status"] == "uncollectible"
 
 
+def test_giving_up_a_large_invoice_waits_for_another_person(
+    cast: Cast, ada: Caller, bea: Caller, four_eyes: None
+) -> None:
+    invoice = closed_october(cast.alice.organization)
+    bea("POST", f"admin/invoices/{invoice.pk}/approve", {"reason": "Checked."})
+
+    asked = ada("POST", f"admin/invoices/{invoice.pk}/mark-uncollectible", {"reason": "Gone."})
+    before = Invoice.objects.get().status
+    bea("POST", f"admin/approvals/{asked.json()['id']}/approve", {"reason": "Agreed."})
+
+    assert (asked.status_code, before) == (202, InvoiceStatus.FINALIZED)
+    assert Invoice.objects.get().status == InvoiceStatus.UNCOLLECTIBLE
+
+
 def test_what_is_large_is_asked_for_and_agreed_to_by_another_person(
     cast: Cast, ada: Caller, bea: Caller, four_eyes: None
 ) -> None:

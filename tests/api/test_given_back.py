@@ -12,13 +12,13 @@ from moorage.billing.reconciliation import payments
 from moorage.kernel.money import PICO
 from tests.api.conftest import Caller, calling, error_of
 from tests.billing.bills import invoiced
-from tests.billing.test_disputes import _use, provider, top_up
-from tests.billing.test_given_back import heard, note_of_a_paid_invoice, paid
-from tests.billing.test_reconciliation_stripe import collected, configured, later, started, twin
+from tests.billing.collected import collected, configured, later, metered
+from tests.billing.paid_credit import heard, note_of_a_paid_invoice, paid, provider, spend, top_up
 from tests.cast import Cast
+from tests.stripe_twin.fixtures import started, twin
 from tests.stripe_twin.process import TwinProcess
 
-__all__ = ["collected", "provider", "started", "top_up", "twin"]
+__all__ = ["collected", "metered", "provider", "started", "top_up", "twin"]
 WHY = {"reason": "Line 9 of the bank's list."}
 
 
@@ -26,7 +26,7 @@ WHY = {"reason": "Line 9 of the bank's list."}
 def uncovered(cast: Cast, top_up: TopUp, provider: MemoryProvider) -> Refund:
     """25 USD were paid back at the provider, and 20 of them were used."""
     payment = paid(top_up, provider)
-    _use(cast, 2000)
+    spend(cast, 2000)
     provider.refund_by_hand(payment, 2500)
     heard(provider, payment)
     return Refund.objects.get()

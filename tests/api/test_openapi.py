@@ -115,3 +115,10 @@ def _split(pattern: str) -> list[str]:
         head, bracket, tail = piece.partition(">")
         found += [head, tail] if bracket else [piece]
     return found
+
+
+def test_no_path_is_routed_twice() -> None:
+    """Of two views at one path the second is never asked."""
+    paths = [str(route.pattern) for route in urls.urlpatterns]
+
+    assert sorted(paths) == sorted(set(paths))

@@ -1,14 +1,17 @@
 """Invoices for billing's tests: a month of a person's organization, closed, with or without credit and tax."""
 
+import datetime as dt
 from pathlib import Path
 
 from moorage.accounts.actor import MOORAGE, Actor
-from moorage.billing import closing, export, minimums, pricing, rater, wallets
+from moorage.accounts.models import User
+from moorage.billing import closing, export, minimums, pricing, rater, review, services, wallets
 from moorage.billing.models import GrantKind, Invoice, Meter, Statement
 from moorage.billing.policy import ReviewPolicy
 from moorage.billing.tiers import Tier
+from moorage.kernel import clock
 from moorage.kernel.clock import Period
-from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, run, use
+from tests.billing.measured import CLOSING, LAST_MONTH, OCTOBER, everything_shipped, price_list, run, use
 from tests.cast import Person
 
 NO_REVIEW = ReviewPolicy(above_cents=None, first_invoice=False)
@@ -44,6 +47,20 @@ def closed(person: Person, *, period: Period = OCTOBER, policy: ReviewPolicy = N
     return Invoice.objects.select_related("organization", "statement").get(
         organization=person.organization, statement__period_start=period.start
     )
+
+
+def approved(
+    person: Person, *, by: User, tokens: tuple[int, int, int], ended_at: dt.datetime = LAST_MONTH.start
+) -> Invoice:
+    """Last month of ``person``'s organization as an invoice that ``by`` has looked at."""
+    price_list()
+    use(person.organization, tokens=tokens, ended_at=ended_at)
+    everything_shipped(clock.now() + dt.timedelta(days=1))
+    rater.rate_all()
+    closing.close_period(LAST_MONTH, LAST_MONTH.end + closing.GRACE)
+    (invoice,) = review.review_queue()
+    services.approve_invoice(invoice=invoice, by=Actor.person(by))
+    return invoice
 
 
 def promise(person: Person, pico: int) -> None:

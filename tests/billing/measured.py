@@ -5,7 +5,7 @@ import datetime as dt
 from moorage.accounts.models import Organization
 from moorage.billing import pricing
 from moorage.billing.models import BillingMonth
-from moorage.kernel import ids
+from moorage.kernel import clock, ids
 from moorage.kernel.clock import Period
 from moorage.metering import services as metering
 from moorage.metering import usage_table
@@ -13,6 +13,8 @@ from moorage.wire.records import Outcome, UsageEvent
 
 OCTOBER = Period.month(2026, 10)
 NOVEMBER = Period.month(2026, 11)
+#: Over, whenever the tests run.
+LAST_MONTH = Period.containing(Period.containing(clock.now()).start - dt.timedelta(days=1))
 NOON = dt.datetime(2026, 10, 15, 12, tzinfo=dt.UTC)
 #: When October may be closed.
 CLOSING = OCTOBER.end + dt.timedelta(hours=3)

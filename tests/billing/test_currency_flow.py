@@ -4,29 +4,22 @@ import datetime as dt
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from django.test import Client
 
 from moorage.accounts.actor import Actor
 from moorage.billing import (
     bill_files,
-    closing,
     credit_notes,
     credit_verbs,
     ledger,
     meter_export,
-    outbox,
     providers,
     queries,
     rater,
-    review,
-    services,
     topups,
     wallet_queries,
-    webhooks,
 )
 from moorage.billing.bill_files import FileKind
 from moorage.billing.invoices import number_text
@@ -39,28 +32,12 @@ from moorage.billing.reconciliation.payments import payments as compare_payments
 from moorage.kernel import clock
 from moorage.kernel.clock import Period
 from moorage.kernel.money import PICO_PER_CENT
-from tests.billing.bills import exported
+from tests.billing.bills import approved, exported
 from tests.billing.euro import pay_in
-from tests.billing.measured import everything_shipped, price_list, use
+from tests.billing.measured import LAST_MONTH, everything_shipped, price_list, use
+from tests.billing.stripe_post import hear, tell
 from tests.cast import Cast
-from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess, running
-
-LAST_MONTH = Period.containing(Period.containing(clock.now()).start - dt.timedelta(days=1))
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[TwinProcess]:
-    with running() as twin:
-        yield twin
-
-
-@pytest.fixture
-def twin(started: TwinProcess, settings: object) -> TwinProcess:
-    started.control("forget")
-    settings.STRIPE_API_KEY = API_KEY  # type: ignore[attr-defined]
-    settings.STRIPE_WEBHOOK_SECRETS = (SECRET,)  # type: ignore[attr-defined]
-    settings.STRIPE_BASE_URL = started.url  # type: ignore[attr-defined]
-    return started
+from tests.stripe_twin.process import TwinProcess
 
 
 @pytest.fixture
@@ -72,36 +49,13 @@ def euro(committed_cast: Cast, twin: TwinProcess) -> Cast:
     return committed_cast
 
 
-def _tell(minutes: int = 0) -> outbox.Sent:
-    return outbox.send_due(providers=providers.configured(), now=clock.now() + dt.timedelta(minutes=minutes))
-
-
-def _hear(twin: TwinProcess) -> None:
-    client = Client(headers={"host": "127.0.0.1"})
-    for payload, signature in twin.signed_events():
-        answer = client.post(
-            "/webhooks/stripe", payload, content_type="application/json", headers={"stripe-signature": signature}
-        )
-        assert answer.status_code == 200, answer.content
-    webhooks.apply_due(available=providers.configured(), now=clock.now() + dt.timedelta(hours=5))
-
-
 def _bought(cast: Cast, twin: TwinProcess, cents: int) -> TopUp:
     topups.open_checkout(organization=cast.alice.organization, cents=cents, by=cast.alice.actor)
     top_up = topups.of(cast.alice.organization)[0]
     twin.pay(top_up.checkout_reference)
-    _hear(twin)
+    hear(twin)
     top_up.refresh_from_db()
     return top_up
-
-
-def _billed(cast: Cast, *, tokens: int) -> Invoice:
-    use(cast.alice.organization, tokens=(0, 0, tokens), ended_at=LAST_MONTH.start)
-    rater.rate_all()
-    closing.close_period(LAST_MONTH, LAST_MONTH.end + closing.GRACE)
-    (invoice,) = review.review_queue()
-    services.approve_invoice(invoice=invoice, by=Actor.person(cast.ada))
-    return invoice
 
 
 @pytest.mark.urls("moorage.billing.urls")
@@ -114,31 +68,31 @@ def test_euro_in_euro_out(euro: Cast, twin: TwinProcess, tmp_path: Path) -> None
     assert wallet_queries.view(organization).credit_pico == 500 * PICO_PER_CENT
 
     # 10,000,000 tokens at 0.70: 7.00, of which the credit pays 5.00.
-    invoice = _billed(euro, tokens=10_000_000)
+    invoice = approved(euro.alice, by=euro.ada, tokens=(0, 0, 10_000_000))
     statement = queries.statement(organization=organization, period=LAST_MONTH)
     assert (statement.statement.currency, statement.statement.due_pico) == ("EUR", 200 * PICO_PER_CENT)
     assert (invoice.currency, invoice.total_cents) == ("EUR", 200)
     _printed_in_euro(invoice, tmp_path)
 
-    assert _tell().sent == 1
+    assert tell().sent == 1
     (theirs,) = twin.control("invoices")
     assert (theirs["currency"], theirs["total"]) == ("eur", 200)
     assert {item["currency"] for item in twin.control("items")} == {"eur"}
     invoice.refresh_from_db()
     twin.pay(invoice.provider_reference)
-    _hear(twin)
+    hear(twin)
     invoice.refresh_from_db()
     assert invoice.status == InvoiceStatus.PAID
 
     note = credit_notes.issue(invoice=invoice, amount_cents=50, reason="A part.", by=Actor.person(euro.ada))
-    assert _tell(minutes=1).sent == 1
+    assert tell(minutes=1).sent == 1
     assert (note.currency, [one["amount"] for one in twin.all("credit_note")]) == ("EUR", [50])
 
     more = _bought(euro, twin, 300)
     outcome = credit_verbs.refund_credit(
         organization=organization, cents=300, reason="They leave.", key="r", by=Actor.person(euro.ada)
     )
-    assert outcome.is_done and _tell(minutes=2).sent == 1
+    assert outcome.is_done and tell(minutes=2).sent == 1
     refund = Refund.objects.get(top_up=more)
     assert (refund.status, refund.currency) == (RefundStatus.SUCCEEDED, "EUR")
     assert {one["currency"] for one in twin.all("refund")} == {"eur"}
@@ -176,8 +130,8 @@ def _reconciled() -> None:
 
 
 def test_a_customer_of_stripe_is_invoiced_in_one_currency(euro: Cast, twin: TwinProcess) -> None:
-    _billed(euro, tokens=10_000_000)
-    _tell()
+    approved(euro.alice, by=euro.ada, tokens=(0, 0, 10_000_000))
+    tell()
     (theirs,) = twin.control("invoices")
     document = InvoiceDocument(
         invoice_id="inv_other",

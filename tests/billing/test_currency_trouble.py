@@ -5,29 +5,21 @@ import datetime as dt
 import pytest
 from django.core import mail
 
-from moorage.billing import closing, collecting, ledger, outbox, provider_events, rater, topup_state
+from moorage.billing import collecting, ledger, outbox, provider_events, topup_state
 from moorage.billing.dunning import DunningPolicy
 from moorage.billing.ledger import Account
-from moorage.billing.models import Dispute, Invoice, ProviderCustomer, TopUp, TopUpKind
-from moorage.billing.payments import Customer, ProviderDisputeStatus, TopUpDocument
+from moorage.billing.models import Dispute
+from moorage.billing.payments import ProviderDisputeStatus
 from moorage.billing.payments_memory import MemoryProvider
-from moorage.billing.policy import ReviewPolicy
 from moorage.kernel import clock
 from moorage.kernel.money import PICO_PER_CENT
-from tests.billing.bills import minimum
+from tests.billing.bills import invoiced, minimum
 from tests.billing.euro import pay_in
-from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, use
+from tests.billing.measured import CLOSING, price_list
+from tests.billing.paid_credit import paid_and_unheard
 from tests.cast import Cast
 
 DAY = dt.timedelta(days=1)
-
-
-def _invoiced(cast: Cast) -> Invoice:
-    use(cast.alice.organization, tokens=(0, 0, 2_000_000))
-    rater.rate_all()
-    everything_shipped()
-    closing.close_period(OCTOBER, CLOSING, policy=ReviewPolicy(above_cents=None, first_invoice=False))
-    return Invoice.objects.select_related("statement").get()
 
 
 @pytest.fixture
@@ -38,7 +30,7 @@ def euro(committed_cast: Cast) -> Cast:
 
 
 def test_a_reminder_names_what_is_owed_in_euro(euro: Cast) -> None:
-    invoice = _invoiced(euro)
+    invoice = invoiced(euro.alice)
 
     collecting.dun(
         now=CLOSING + 7 * DAY, policy_now=DunningPolicy(reminder_days=(7,), past_due_days=15, suspended_days=30)
@@ -53,7 +45,7 @@ def test_a_reminder_names_what_is_owed_in_euro(euro: Cast) -> None:
 def test_a_minimum_is_topped_up_in_euro(euro: Cast) -> None:
     minimum(euro.alice, 500 * PICO_PER_CENT)
 
-    invoice = _invoiced(euro)
+    invoice = invoiced(euro.alice)
 
     assert (invoice.statement.currency, invoice.statement.total_pico) == ("EUR", 500 * PICO_PER_CENT)
     assert (invoice.currency, invoice.total_cents) == ("EUR", 500)
@@ -62,25 +54,7 @@ def test_a_minimum_is_topped_up_in_euro(euro: Cast) -> None:
 
 def test_a_lost_dispute_is_a_loss_in_euro(euro: Cast) -> None:
     organization, provider = euro.alice.organization, MemoryProvider()
-    customer = provider.ensure_customer(
-        Customer(organization_id=organization.pk, name="Harbour", email=""), idempotency_key="c"
-    )
-    ProviderCustomer.objects.create(organization=organization, provider="memory", reference=customer)
-    made = TopUp.objects.create(
-        organization=organization,
-        kind=TopUpKind.CHECKOUT,
-        currency="EUR",
-        cents=2500,
-        provider="memory",
-        source="a",
-        created_by="alice",
-    )
-    document = TopUpDocument(
-        top_up_id=made.id, customer_reference=customer, currency="EUR", cents=2500, asked_at=made.created_at
-    )
-    reference = provider.start_top_up(document, idempotency_key="k").reference
-    provider.pay(reference)
-    TopUp.objects.update(checkout_reference=reference, payment_reference=reference)
+    reference = paid_and_unheard(euro.alice, provider, currency="EUR").payment_reference
     topup_state.apply(provider.fetch_payment(reference), provider="memory", now=clock.now())
 
     dispute = provider.dispute(reference)

@@ -1,88 +1,29 @@
 """Disputes: credit taken back as far as unused, the loss booked when lost, everything back when won; each once."""
 
-import datetime as dt
 import itertools
 import random
 
 import pytest
 from django.db import transaction
 
-from moorage.billing import disputes, ledger, provider_events, topup_state, wallets
+from moorage.billing import disputes, provider_events, topup_state
 from moorage.billing.ledger import Account
-from moorage.billing.models import Dispute, DisputeStatus, ProviderCustomer, TopUp, TopUpKind
-from moorage.billing.payments import Customer, ProviderDisputeStatus, TopUpDocument
+from moorage.billing.models import Dispute, DisputeStatus, TopUp
+from moorage.billing.payments import ProviderDisputeStatus
 from moorage.billing.payments_memory import MemoryProvider
 from moorage.billing.provider_state import StateMismatch
-from moorage.kernel import clock
-from moorage.kernel.money import PICO_PER_CENT
+from tests.billing.paid_credit import NOW, cents_of, spend
 from tests.cast import Cast
 
-NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
 LOST, WON, OPEN = ProviderDisputeStatus.LOST, ProviderDisputeStatus.WON, ProviderDisputeStatus.OPEN
-
-
-@pytest.fixture
-def provider() -> MemoryProvider:
-    return MemoryProvider()
-
-
-@pytest.fixture
-def top_up(cast: Cast, provider: MemoryProvider) -> TopUp:
-    """25 USD that Alice's organization has paid; nothing of it is granted before the provider is asked."""
-    organization = cast.alice.organization
-    whom = Customer(organization_id=organization.pk, name="Harbour", email="")
-    customer = provider.ensure_customer(whom, idempotency_key="c")
-    ProviderCustomer.objects.create(organization=organization, provider="memory", reference=customer)
-    made = TopUp.objects.create(
-        organization=organization,
-        kind=TopUpKind.CHECKOUT,
-        currency="USD",
-        cents=2500,
-        provider="memory",
-        source="a",
-        created_by="alice",
-    )
-    document = TopUpDocument(
-        top_up_id=made.id, customer_reference=customer, currency="USD", cents=2500, asked_at=made.created_at
-    )
-    reference = provider.start_top_up(document, idempotency_key="k").reference
-    provider.pay(reference)
-    TopUp.objects.update(checkout_reference=reference, payment_reference=reference)
-    made.refresh_from_db()
-    return made
-
-
-def _cents(cast: Cast, account: Account) -> int:
-    return ledger.balance(organization=cast.alice.organization, kind=account) // PICO_PER_CENT
 
 
 def _books(cast: Cast) -> tuple[int, int, int]:
     """Credit, clearing, loss in cents."""
     return (
-        -_cents(cast, Account.WALLET),
-        _cents(cast, Account.MEMORY_CLEARING),
-        _cents(cast, Account.DISPUTE_LOSS),
-    )
-
-
-def _use(cast: Cast, cents: int) -> None:
-    """Usage of so many cents, paid with credit."""
-    organization, pico = cast.alice.organization, cents * PICO_PER_CENT
-    ledger.post(
-        kind="usage",
-        idempotency_key="u",
-        entries=[
-            ledger.Entry(account=Account.RECEIVABLE, organization_id=organization.pk, pico=pico),
-            ledger.Entry(account=Account.REVENUE, organization_id=organization.pk, pico=-pico),
-        ],
-        effective_at=clock.now(),
-    )
-    wallets.capture(
-        organization_id=organization.pk,
-        pico=pico,
-        period_start=dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
-        idempotency_key="capture:u",
-        at=clock.now(),
+        -cents_of(cast, Account.WALLET),
+        cents_of(cast, Account.MEMORY_CLEARING),
+        cents_of(cast, Account.DISPUTE_LOSS),
     )
 
 
@@ -93,7 +34,7 @@ def _hear(provider: MemoryProvider, reference: str, times: int = 2) -> None:
 
 def test_a_disputed_top_up_loses_what_is_unused_of_it(cast: Cast, provider: MemoryProvider, top_up: TopUp) -> None:
     topup_state.apply(provider.fetch_payment(top_up.payment_reference), provider="memory", now=NOW)
-    _use(cast, 1000)
+    spend(cast, 1000)
 
     _hear(provider, provider.dispute(top_up.payment_reference))
 
@@ -104,7 +45,7 @@ def test_a_disputed_top_up_loses_what_is_unused_of_it(cast: Cast, provider: Memo
 
 def test_a_lost_dispute_costs_what_was_used(cast: Cast, provider: MemoryProvider, top_up: TopUp) -> None:
     topup_state.apply(provider.fetch_payment(top_up.payment_reference), provider="memory", now=NOW)
-    _use(cast, 1000)
+    spend(cast, 1000)
     reference = provider.dispute(top_up.payment_reference)
     _hear(provider, reference)
 
@@ -117,7 +58,7 @@ def test_a_lost_dispute_costs_what_was_used(cast: Cast, provider: MemoryProvider
 
 def test_a_won_dispute_leaves_everything_as_it_was(cast: Cast, provider: MemoryProvider, top_up: TopUp) -> None:
     topup_state.apply(provider.fetch_payment(top_up.payment_reference), provider="memory", now=NOW)
-    _use(cast, 1000)
+    spend(cast, 1000)
     reference = provider.dispute(top_up.payment_reference)
     _hear(provider, reference)
 

@@ -8,12 +8,12 @@ from django.core import mail
 from moorage.accounts import services as accounts
 from moorage.accounts.actor import Actor
 from moorage.accounts.models import Membership, Organization, Role, Standing
-from moorage.billing import closing, collecting, invoices, outbox, rater
+from moorage.billing import collecting, invoices, outbox
 from moorage.billing.dunning import DunningPolicy, Owed, decide, next_standing
 from moorage.billing.models import Invoice, OutboxMessage
-from moorage.billing.policy import ReviewPolicy
 from moorage.billing.reminder_messages import REMINDER
-from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, use
+from tests.billing.bills import invoiced
+from tests.billing.measured import CLOSING
 from tests.cast import Cast
 
 DAY = dt.timedelta(days=1)
@@ -92,12 +92,7 @@ def test_a_policy_that_makes_no_sense_is_none(wrong: dict[str, object]) -> None:
 @pytest.fixture
 def invoice(committed_cast: Cast) -> Invoice:
     """1.20 USD that Alice's organization owes since CLOSING, payable by transfer."""
-    price_list()
-    use(committed_cast.alice.organization, tokens=(0, 0, 2_000_000))
-    rater.rate_all()
-    everything_shipped()
-    closing.close_period(OCTOBER, CLOSING, policy=ReviewPolicy(above_cents=None, first_invoice=False))
-    return Invoice.objects.get()
+    return invoiced(committed_cast.alice)
 
 
 def _standing(invoice: Invoice) -> str:

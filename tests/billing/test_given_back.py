@@ -1,7 +1,5 @@
 """Money that goes back past the usual way: refunds made at the provider, payouts by transfer, and whom they ask."""
 
-import datetime as dt
-
 import pytest
 from django.test import override_settings
 
@@ -10,52 +8,32 @@ from moorage.accounts.models import AuditEntry
 from moorage.billing import (
     credit_notes,
     foreign_refunds,
-    invoices,
     ledger,
     payouts,
     provider_events,
     refunds,
     services,
-    topup_state,
 )
 from moorage.billing.approvals import needs_another
 from moorage.billing.errors import ApprovalPending, NothingToPayOut, ReasonMissing, ReviewItemNotFound
 from moorage.billing.ledger import Account
-from moorage.billing.models import ApprovalRequest, CreditNote, MoneyDeed, Refund, RefundStatus, TopUp
+from moorage.billing.models import ApprovalRequest, MoneyDeed, Refund, RefundStatus, TopUp
 from moorage.billing.payments import ProviderRefundStatus
 from moorage.billing.payments_memory import MemoryProvider
 from moorage.billing.provider_state import StateMismatch
-from moorage.kernel import clock
 from moorage.kernel.money import PICO, PICO_PER_CENT
 from tests.billing.bills import invoiced
-from tests.billing.test_disputes import _cents, _use, provider, top_up
+from tests.billing.paid_credit import NOW, cents_of, heard, note_of_a_paid_invoice, paid, spend
 from tests.billing.test_wallets import pay
 from tests.cast import Cast
-
-__all__ = ["provider", "top_up"]
-NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
-
-
-def paid(top_up: TopUp, provider: MemoryProvider) -> str:
-    """The top-up is paid and its credit granted; the payment's reference."""
-    topup_state.apply(provider.fetch_payment(top_up.payment_reference), provider="memory", now=NOW)
-    return top_up.payment_reference
-
-
-def heard(provider: MemoryProvider, payment: str) -> None:
-    """``charge.refunded`` comes twice, and the refund's own event."""
-    for _ in range(2):
-        provider_events.apply("charge.refunded", payment, provider=provider, now=NOW)
-    for one in provider.refunds_of(payment):
-        provider_events.apply("refund.created", one.reference, provider=provider, now=NOW)
 
 
 def books(cast: Cast) -> tuple[int, int, int]:
     """Credit, clearing, adjustment in cents."""
     return (
-        -_cents(cast, Account.WALLET),
-        _cents(cast, Account.MEMORY_CLEARING),
-        _cents(cast, Account.ADJUSTMENT),
+        -cents_of(cast, Account.WALLET),
+        cents_of(cast, Account.MEMORY_CLEARING),
+        cents_of(cast, Account.ADJUSTMENT),
     )
 
 
@@ -80,7 +58,7 @@ def test_what_was_used_waits_for_a_person_who_accepts_the_loss_once(
     cast: Cast, top_up: TopUp, provider: MemoryProvider
 ) -> None:
     payment = paid(top_up, provider)
-    _use(cast, 2000)
+    spend(cast, 2000)
     provider.refund_by_hand(payment, 2500)
 
     heard(provider, payment)
@@ -100,7 +78,7 @@ def test_a_refund_made_there_that_fails_gives_back_what_was_taken(
     cast: Cast, top_up: TopUp, provider: MemoryProvider
 ) -> None:
     payment = paid(top_up, provider)
-    _use(cast, 2000)
+    spend(cast, 2000)
     theirs = provider.refund_by_hand(payment, 2500)
     heard(provider, payment)
     foreign_refunds.accept_loss(refund_id=Refund.objects.get().pk, by=Actor.person(cast.ada), reason="A favour.")
@@ -129,14 +107,8 @@ def test_a_refund_of_somebody_elses_payment_is_nobodys(provider: MemoryProvider,
     assert not Refund.objects.exists()
 
 
-def note_of_a_paid_invoice(cast: Cast) -> CreditNote:
-    invoice = invoiced(cast.alice)
-    invoices.settle_paid(invoice=invoice, now=clock.now(), reason="It came.")
-    return credit_notes.issue(invoice=invoice, reason="It did not answer.", by=Actor.person(cast.ada))
-
-
 def clearing(cast: Cast) -> int:
-    return _cents(cast, Account.TRANSFER_CLEARING)
+    return cents_of(cast, Account.TRANSFER_CLEARING)
 
 
 def test_a_credit_note_is_paid_out_by_transfer_once(cast: Cast) -> None:
@@ -147,7 +119,7 @@ def test_a_credit_note_is_paid_out_by_transfer_once(cast: Cast) -> None:
         services.pay_out(note=note, by=Actor.person(cast.ada), reason="Line 9 of the bank's list.")
 
     assert clearing(cast) == 0
-    assert _cents(cast, Account.RECEIVABLE) == 0
+    assert cents_of(cast, Account.RECEIVABLE) == 0
     assert not payouts.waiting().exists()
     assert AuditEntry.objects.filter(action="credit_note.paid_out").count() == 1
     assert list(ledger.prove().differences()) == []

@@ -19,7 +19,7 @@ from moorage.billing.reconciliation.findings import Result, Window
 from moorage.kernel import clock
 from moorage.kernel.money import PICO
 from tests.billing.bills import invoiced
-from tests.billing.test_disputes import _cents
+from tests.billing.paid_credit import cents_of
 from tests.cast import Cast
 
 CREDIT_NOTE, LOSS = BookedAs.CREDIT_NOTE, BookedAs.LOSS
@@ -76,10 +76,10 @@ def compared(provider: MemoryProvider) -> Result:
 def books(cast: Cast) -> tuple[int, int, int, int]:
     """Clearing, receivable, adjustment, revenue in cents."""
     return (
-        _cents(cast, Account.STRIPE_CLEARING),
-        _cents(cast, Account.RECEIVABLE),
-        _cents(cast, Account.ADJUSTMENT),
-        -_cents(cast, Account.REVENUE),
+        cents_of(cast, Account.STRIPE_CLEARING),
+        cents_of(cast, Account.RECEIVABLE),
+        cents_of(cast, Account.ADJUSTMENT),
+        -cents_of(cast, Account.REVENUE),
     )
 
 

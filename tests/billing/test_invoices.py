@@ -16,21 +16,9 @@ from moorage.billing.payments_transfer import TransferProvider
 from moorage.billing.policy import ReviewPolicy, review_reasons
 from moorage.kernel.clock import Period
 from moorage.kernel.money import PICO_PER_CENT
+from tests.billing.bills import NO_REVIEW, TOKENS, closed, invoiced
 from tests.billing.measured import CLOSING, NOON, OCTOBER, everything_shipped, price_list, run, use
-from tests.cast import Cast, Person
-
-NO_REVIEW = ReviewPolicy(above_cents=None, first_invoice=False)
-HUNDRED = (0, 0, 2_000_000)  # tokens that cost 1.20 USD
-
-
-def _closed(person: Person, *, policy: ReviewPolicy = NO_REVIEW, tokens: tuple[int, int, int] = HUNDRED) -> Invoice:
-    """October of ``person``'s organization as an invoice."""
-    price_list()
-    use(person.organization, tokens=tokens)
-    rater.rate_all()
-    everything_shipped()
-    closing.close_period(OCTOBER, CLOSING, policy=policy)
-    return Invoice.objects.get(organization=person.organization)
+from tests.cast import Cast
 
 
 def _issue(invoice: Invoice) -> Invoice:
@@ -78,16 +66,15 @@ def test_the_lines_of_an_invoice_add_up_to_its_total(cast: Cast) -> None:
 
 
 def test_the_first_invoice_waits_for_an_administrator_and_the_next_does_not(cast: Cast) -> None:
-    first = _closed(cast.alice, policy=ReviewPolicy())
+    first = invoiced(cast.alice, policy=ReviewPolicy())
     assert (first.status, first.number) == ("in_review", None)
     assert list(review.review_queue()) == [first]
 
     services.approve_invoice(invoice=first, by=Actor.person(cast.ada), reason="Looks right.")
 
     november = Period.containing(OCTOBER.end)
-    use(cast.alice.organization, tokens=HUNDRED, ended_at=november.start)
-    rater.rate_all()
-    closing.close_period(november, november.end + closing.GRACE, policy=ReviewPolicy())
+    use(cast.alice.organization, tokens=TOKENS, ended_at=november.start)
+    closed(cast.alice, period=november, policy=ReviewPolicy())
     first.refresh_from_db()
     assert (first.status, first.number, first.reviewed_by) == ("finalized", 1, "ada@example.com")
     assert Invoice.objects.exclude(pk=first.pk).get().status == "finalized"
@@ -96,7 +83,7 @@ def test_the_first_invoice_waits_for_an_administrator_and_the_next_does_not(cast
 
 
 def test_an_invoice_of_nothing_is_finalized_and_paid_at_once_and_sent_to_nobody(cast: Cast) -> None:
-    invoice = _closed(cast.alice, policy=ReviewPolicy(), tokens=(0, 0, 8_000))
+    invoice = invoiced(cast.alice, policy=ReviewPolicy(), tokens=(0, 0, 8_000))
 
     assert (invoice.total_cents, invoice.status, invoice.number) == (0, "paid", 1)
     assert not OutboxMessage.objects.exists()
@@ -104,7 +91,7 @@ def test_an_invoice_of_nothing_is_finalized_and_paid_at_once_and_sent_to_nobody(
 
 
 def test_an_invoice_of_less_than_nothing_does_not_go_out(cast: Cast) -> None:
-    invoice = _closed(cast.alice, policy=ReviewPolicy())
+    invoice = invoiced(cast.alice, policy=ReviewPolicy())
     invoice.subtotal_cents = -1
 
     with pytest.raises(InvoiceChanged, match="less than nothing"):
@@ -114,21 +101,21 @@ def test_an_invoice_of_less_than_nothing_does_not_go_out(cast: Cast) -> None:
 
 
 def test_numbers_have_no_gaps(cast: Cast) -> None:
-    first = _closed(cast.alice)
+    first = invoiced(cast.alice)
     with pytest.raises(RuntimeError), transaction.atomic():
-        use(cast.charlie.organization, tokens=HUNDRED)
+        use(cast.charlie.organization, tokens=TOKENS)
         rater.rate_all()
         closing.close_period(OCTOBER, CLOSING, policy=NO_REVIEW)
         raise RuntimeError
 
-    second = _closed(cast.charlie)
+    second = invoiced(cast.charlie)
 
     assert (first.number, second.number) == (1, 2)
     assert invoices.number_text(second) == "M-000002"
 
 
 def test_statuses_move_by_the_table_alone(cast: Cast) -> None:
-    template = _closed(cast.alice)
+    template = invoiced(cast.alice)
     for status, to in itertools.product(InvoiceStatus, repeat=2):
         with transaction.atomic():
             Invoice.objects.filter(pk=template.pk).update(status=status)
@@ -143,7 +130,7 @@ def test_statuses_move_by_the_table_alone(cast: Cast) -> None:
 
 
 def test_whoever_comes_second_changes_nothing(cast: Cast) -> None:
-    invoice = _closed(cast.alice)
+    invoice = invoiced(cast.alice)
     stale = Invoice.objects.get(pk=invoice.pk)
     services.void_invoice(invoice=invoice, by=Actor.person(cast.ada), reason="A mistake of ours.")
 
@@ -154,7 +141,7 @@ def test_whoever_comes_second_changes_nothing(cast: Cast) -> None:
 
 
 def test_a_bank_transfer_pays_an_invoice_once_with_a_reason(cast: Cast) -> None:
-    invoice = _issue(_closed(cast.alice))
+    invoice = _issue(invoiced(cast.alice))
     ada = Actor.person(cast.ada)
     with pytest.raises(ReasonMissing):
         services.mark_paid(invoice=invoice, by=ada, reason=" ")
@@ -171,7 +158,7 @@ def test_a_bank_transfer_pays_an_invoice_once_with_a_reason(cast: Cast) -> None:
 
 def test_an_invoice_that_stripe_collects_is_not_paid_by_hand(cast: Cast, settings: object) -> None:
     settings.STRIPE_API_KEY = "sk_test_x"  # type: ignore[attr-defined]
-    invoice = _closed(cast.alice)
+    invoice = invoiced(cast.alice)
 
     assert invoice.provider == "stripe"
     with pytest.raises(PaidElsewhere):
@@ -179,7 +166,7 @@ def test_an_invoice_that_stripe_collects_is_not_paid_by_hand(cast: Cast, setting
 
 
 def test_a_void_invoice_is_owed_by_nobody_and_the_provider_is_told(cast: Cast) -> None:
-    invoice = _issue(_closed(cast.alice))
+    invoice = _issue(invoiced(cast.alice))
 
     services.void_invoice(invoice=invoice, by=Actor.person(cast.ada), reason="Agreed with the customer.")
 
@@ -191,7 +178,7 @@ def test_a_void_invoice_is_owed_by_nobody_and_the_provider_is_told(cast: Cast) -
 
 
 def test_an_invoice_voided_in_review_never_had_a_number(cast: Cast) -> None:
-    invoice = _closed(cast.alice, policy=ReviewPolicy())
+    invoice = invoiced(cast.alice, policy=ReviewPolicy())
 
     services.void_invoice(invoice=invoice, by=Actor.person(cast.ada), reason="A test run.")
 
@@ -201,7 +188,7 @@ def test_an_invoice_voided_in_review_never_had_a_number(cast: Cast) -> None:
 
 
 def test_money_that_comes_after_all_is_taken(cast: Cast) -> None:
-    invoice = _issue(_closed(cast.alice))
+    invoice = _issue(invoiced(cast.alice))
     ada = Actor.person(cast.ada)
     services.mark_uncollectible(invoice=invoice, by=ada, reason="No answer for a year.")
     assert ledger.balance(organization=cast.alice.organization, kind=Account.BAD_DEBT) == 120 * PICO_PER_CENT
@@ -214,14 +201,14 @@ def test_money_that_comes_after_all_is_taken(cast: Cast) -> None:
 
 @pytest.mark.parametrize("change", [{"total_cents": 1}, {"number": 9}, {"currency": "EUR"}, {"finalized_at": NOON}])
 def test_a_finalized_invoice_never_changes(cast: Cast, change: dict[str, object]) -> None:
-    invoice = _closed(cast.alice)
+    invoice = invoiced(cast.alice)
 
     with pytest.raises(IntegrityError, match="never changes"), transaction.atomic():
         Invoice.objects.filter(pk=invoice.pk).update(**change)
 
 
 def test_a_stranger_finds_no_invoice(cast: Cast) -> None:
-    invoice = _closed(cast.alice)
+    invoice = invoiced(cast.alice)
 
     assert queries.invoice(organization=cast.alice.organization, invoice_id=invoice.id) == invoice
     with pytest.raises(InvoiceNotFound):
@@ -231,7 +218,7 @@ def test_a_stranger_finds_no_invoice(cast: Cast) -> None:
 def test_an_administrator_goes_from_the_month_to_a_line_to_a_request_to_its_price(cast: Cast) -> None:
     price_list()
     organization = cast.alice.organization
-    first = use(organization, tokens=HUNDRED)
+    first = use(organization, tokens=TOKENS)
     second = use(organization, tokens=(0, 0, 1), ended_at=NOON + dt.timedelta(hours=1))
     use(cast.charlie.organization, tokens=(0, 0, 1))
     rater.rate_all()

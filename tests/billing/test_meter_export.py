@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 from django.conf import settings as django_settings
@@ -28,7 +27,7 @@ from tests.billing.measured import everything_shipped, price_list, use
 from tests.billing.meter_sender import METER, SPEED
 from tests.cast import Cast
 from tests.conftest import ROOT_ENVIRONMENT
-from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess, running
+from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess
 from tests.waiting import wait_until
 
 PICO_PER_MICRO = 10**6
@@ -138,12 +137,6 @@ def test_what_the_provider_refuses_stops_until_a_person_decides(harbour: Organiz
 
 
 # The twin: a real process, the real SDK, and a sender that is killed.
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[TwinProcess]:
-    with running() as twin:
-        yield twin
 
 
 def _stripe(twin: TwinProcess) -> StripeProvider:

@@ -6,12 +6,12 @@ import pytest
 from django.db import connection, transaction
 
 from moorage.accounts.actor import Actor
-from moorage.billing import closing, outbox, rater, review, services
+from moorage.billing import outbox, review, services
 from moorage.billing.models import Invoice, OutboxMessage
 from moorage.billing.payments import InvoiceDocument, Issued, ProviderError, ProviderRefused, ProviderUnavailable
 from moorage.billing.payments_memory import MemoryProvider
-from moorage.billing.policy import ReviewPolicy
-from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, use
+from tests.billing.bills import invoiced
+from tests.billing.measured import CLOSING
 from tests.cast import Cast
 
 
@@ -41,12 +41,7 @@ class Flaky(MemoryProvider):
 @pytest.fixture
 def invoice(committed_cast: Cast) -> Invoice:
     """A finalized invoice of Alice's organization, 1.20 USD."""
-    price_list()
-    use(committed_cast.alice.organization, tokens=(0, 0, 2_000_000))
-    rater.rate_all()
-    everything_shipped()
-    closing.close_period(OCTOBER, CLOSING, policy=ReviewPolicy(above_cents=None, first_invoice=False))
-    return Invoice.objects.get()
+    return invoiced(committed_cast.alice)
 
 
 def _send(provider: MemoryProvider, now: dt.datetime = CLOSING) -> outbox.Sent:

@@ -1,10 +1,9 @@
 """Rating: exact, once, at the price in force, posted in the same transaction."""
 
 import datetime as dt
-import threading
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from moorage.deployments.models import Deployment, Revision
 from moorage.metering import services as metering
 from moorage.metering import usage_table
 from tests.billing.measured import NOON, OCTOBER, price_list, request, run, use
+from tests.billing.raters import rate_at_once
 from tests.billing.reference_biller import ListedPrice, Used, bill
 from tests.cast import Cast
 
@@ -159,19 +159,7 @@ def test_two_raters_at_once_rate_everything_once(committed_cast: Cast) -> None:
     organization = committed_cast.alice.organization
     usage_table.put([request(organization.id, tokens=(10, 0, 1)) for _ in range(600)])
 
-    def work() -> None:
-        try:
-            while rater.rate_batch(limit=50).rated:
-                pass
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    rater.rate_all()
+    rate_at_once(limit=50)
 
     assert RatedUsage.objects.count() == 1200
     expected = 600 * (10 * 200_000 + 600_000)

@@ -2,10 +2,9 @@
 
 import datetime as dt
 import random
-import threading
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Sum
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,6 +16,7 @@ from moorage.billing.tiers import Tier
 from moorage.metering import usage_table
 from tests.billing.measured import NOON, OCTOBER, request, use
 from tests.billing.price_rows import graduations, put
+from tests.billing.raters import rate_at_once
 from tests.cast import Cast
 
 FREE_THEN_DEAR_THEN_CHEAP = (Tier(begins=0, pico=0), Tier(begins=100, pico=10), Tier(begins=250, pico=3))
@@ -182,19 +182,7 @@ def test_four_raters_at_once_share_one_counter(committed_cast: Cast) -> None:
     put(Meter.INPUT_TOKENS, 0, graduated=FREE_THEN_DEAR_THEN_CHEAP)
     usage_table.put([request(organization.id, tokens=(2, 0, 3)) for _ in range(400)])
 
-    def work() -> None:
-        try:
-            while rater.rate_batch(limit=30).rated:
-                pass
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    rater.rate_all()
+    rate_at_once(limit=30)
 
     total = RatedUsage.objects.aggregate(pico=Sum("amount_pico"))["pico"]
     assert total == sum(tiers.amount(FREE_THEN_DEAR_THEN_CHEAP, quantity) for quantity in (800, 1200))

@@ -3,7 +3,6 @@
 import datetime as dt
 import json
 import random
-from collections.abc import Iterator
 
 import pytest
 from django.core.checks import run_checks
@@ -24,13 +23,11 @@ from moorage.billing.payments import Customer, PaymentProvider
 from moorage.billing.payments_stripe import StripeProvider, StripeSettings
 from moorage.billing.policy import ReviewPolicy
 from moorage.kernel import clock
-from moorage.kernel.clock import Period
 from moorage.kernel.money import PICO_PER_CENT
-from tests.billing.measured import everything_shipped, price_list, use
+from tests.billing.measured import LAST_MONTH, everything_shipped, price_list, use
 from tests.cast import Cast
-from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess, running
+from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess
 
-LAST_MONTH = Period.containing(Period.containing(clock.now()).start - dt.timedelta(days=1))
 WHOM = Customer(organization_id="org_a", name="Harbour", email="")
 SHUFFLES = 200
 #: The story's seven events, of all that the twin tells.
@@ -45,19 +42,11 @@ SEVEN = (
 )
 
 
-@pytest.fixture(scope="module")
-def started() -> Iterator[TwinProcess]:
-    with running() as twin:
-        yield twin
-
-
 @pytest.fixture
-def twin(started: TwinProcess, settings: object) -> TwinProcess:
-    started.control("forget")
-    settings.STRIPE_API_KEY = API_KEY  # type: ignore[attr-defined]
+def twin(twin: TwinProcess, settings: object) -> TwinProcess:
+    """Stripe, while its webhook's secret is being changed."""
     settings.STRIPE_WEBHOOK_SECRETS = ("whsec_the_last_one", SECRET)  # type: ignore[attr-defined]
-    settings.STRIPE_BASE_URL = started.url  # type: ignore[attr-defined]
-    return started
+    return twin
 
 
 @pytest.fixture

@@ -12,15 +12,15 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moorage.billing import closing, invoice_messages, ledger, provider_state, rater, review, signatures, webhooks
+from moorage.billing import invoice_messages, ledger, provider_state, review, signatures, webhooks
 from moorage.billing.errors import WebhookRefused, WebhookTooLarge
 from moorage.billing.ledger import Account
 from moorage.billing.models import Invoice, InvoiceStatus, ProviderCustomer, WebhookEvent
 from moorage.billing.payments import Customer, ProviderInvoice, ProviderStatus
 from moorage.billing.payments_memory import MemoryProvider
-from moorage.billing.policy import ReviewPolicy
 from moorage.billing.provider_state import Move, Ours, StateMismatch
-from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, use
+from tests.billing.bills import invoiced
+from tests.billing.measured import CLOSING
 from tests.cast import Cast
 
 NOW = dt.datetime(2026, 11, 22, 12, tzinfo=dt.UTC)
@@ -222,13 +222,8 @@ def test_another_amount_currency_or_owner_changes_nothing(change: dict[str, obje
 @pytest.fixture
 def issued(cast: Cast) -> tuple[Invoice, MemoryProvider]:
     """An invoice that a provider in memory has issued."""
-    price_list()
-    use(cast.alice.organization, tokens=(0, 0, 2_000_000))
-    rater.rate_all()
-    everything_shipped()
-    closing.close_period(OCTOBER, CLOSING, policy=ReviewPolicy(above_cents=None, first_invoice=False))
     provider = MemoryProvider(name="transfer")
-    invoice = Invoice.objects.get()
+    invoice = invoiced(cast.alice)
     customer = Customer(organization_id=invoice.organization_id, name="Harbour", email="")
     ProviderCustomer.objects.create(
         organization=cast.alice.organization,

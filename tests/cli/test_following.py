@@ -1,32 +1,14 @@
 """Watching from a terminal: lines as they come, what happened, how a pull goes, another try."""
 
-from collections.abc import Callable
-
-import httpx
 import pytest
-from django.core.wsgi import get_wsgi_application
 
 from moorage.cli.following import events
-from moorage.cli.main import main
 from moorage.deployments import services
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus, RunnerLine
 from moorage.kernel import clock
 from tests.cast import Cast
+from tests.cli.conftest import Run
 from tests.deployments.conftest import COMPOSE
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def moorage(committed_cast: Cast) -> Run:
-    """`moorage …` as Alice's terminal runs it."""
-    transport = httpx.WSGITransport(app=get_wsgi_application())
-    environment = {"MOORAGE_API_URL": "http://127.0.0.1:8400/api/v1", "MOORAGE_API_TOKEN": committed_cast.alice.key()}
-
-    def run(*words: str) -> int:
-        return main(words, environment=environment, transport=transport)
-
-    return run
 
 
 @pytest.fixture

@@ -1,30 +1,13 @@
 """The command line against the real REST API: what it prints, and its exit status."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import pytest
-from django.core.wsgi import get_wsgi_application
 
 from moorage.cli.main import main
 from moorage.deployments.models import Deployment
-from tests.cast import Cast
+from tests.cli.conftest import Run
 from tests.deployments.conftest import COMPOSE
-
-Run = Callable[..., int]
-
-
-@pytest.fixture
-def moorage(committed_cast: Cast) -> Run:
-    """`moorage …` as Alice's pipeline runs it."""
-    transport = httpx.WSGITransport(app=get_wsgi_application())
-    environment = {"MOORAGE_API_URL": "http://127.0.0.1:8400/api/v1", "MOORAGE_API_TOKEN": committed_cast.alice.key()}
-
-    def run(*words: str) -> int:
-        return main(words, environment=environment, transport=transport)
-
-    return run
 
 
 @pytest.fixture

@@ -9,6 +9,9 @@ from moorage.accounts.models import User
 from moorage.deployments import services as deployments
 from moorage.deployments.models import Deployment, Replica, ReplicaStatus
 from tests.cast import Cast
+from tests.stripe_twin.fixtures import started, twin
+
+__all__ = ["started", "twin"]
 
 COMPOSE = """\
 models:

@@ -12,15 +12,14 @@ from moorage.billing.reconciliation.jobs import Job
 from moorage.billing.reconciliation.payments import ON_ITS_WAY
 from moorage.kernel import clock
 from moorage.kernel.money import PICO
-from tests.billing.test_disputes import _use, provider, top_up
-from tests.billing.test_given_back import heard, note_of_a_paid_invoice, paid
-from tests.billing.test_reconciliation_stripe import collected, configured, started, twin
+from tests.billing.collected import collected, configured, metered
+from tests.billing.paid_credit import heard, note_of_a_paid_invoice, paid, provider, spend, top_up
 from tests.cast import Cast
 from tests.console.conftest import SignIn
 from tests.console.pages import inline_code, text_of
 from tests.stripe_twin.process import TwinProcess
 
-__all__ = ["collected", "provider", "started", "top_up", "twin"]
+__all__ = ["collected", "metered", "provider", "top_up"]
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def test_used_credit_that_was_paid_back_waits_until_the_loss_is_accepted(
     cast: Cast, ada: Client, top_up: TopUp, provider: MemoryProvider
 ) -> None:
     payment = paid(top_up, provider)
-    _use(cast, 2000)
+    spend(cast, 2000)
     provider.refund_by_hand(payment, 2500)
     heard(provider, payment)
     refund = Refund.objects.get()

@@ -1,7 +1,5 @@
 """Ways to pay, in the console and by REST, walked through the twin's pages as a person would."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.test import Client
 
@@ -13,23 +11,7 @@ from moorage.kernel.money import PICO_PER_CENT
 from tests.cast import Cast
 from tests.console.conftest import SignIn
 from tests.console.pages import inline_code, text_of
-from tests.stripe_twin.process import API_KEY, DECLINED_CARD, SECRET, TwinProcess, running
-
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[TwinProcess]:
-    with running() as twin:
-        yield twin
-
-
-@pytest.fixture
-def twin(started: TwinProcess, settings: object) -> TwinProcess:
-    """Stripe, as this instance's provider."""
-    started.control("forget")
-    settings.STRIPE_API_KEY = API_KEY  # type: ignore[attr-defined]
-    settings.STRIPE_WEBHOOK_SECRETS = (SECRET,)  # type: ignore[attr-defined]
-    settings.STRIPE_BASE_URL = started.url  # type: ignore[attr-defined]
-    return started
+from tests.stripe_twin.process import DECLINED_CARD, TwinProcess
 
 
 @pytest.fixture

@@ -77,6 +77,19 @@ class Harness:
         )
         return dataclasses.replace(plain, **changes)
 
+    def credit_note(self, invoice_reference: str, **changes: object) -> CreditNoteDocument:
+        """It takes off a dollar of what is owed."""
+        plain = CreditNoteDocument(
+            credit_note_id="cn_1",
+            number="C-000001",
+            invoice_reference=invoice_reference,
+            currency="USD",
+            owed_cents=100,
+            refund_cents=0,
+            reason="A mistake.",
+        )
+        return dataclasses.replace(plain, **changes)
+
     def top_up(self, **changes: object) -> TopUpDocument:
         """Credit for 25 USD."""
         plain = TopUpDocument(
@@ -110,15 +123,7 @@ class Harness:
 
 def _verbs(harness: Harness) -> dict[Capability, list[Callable[[], object]]]:
     provider, now = harness.provider, clock.now()
-    note = CreditNoteDocument(
-        credit_note_id="cn_1",
-        number="C-000001",
-        invoice_reference="x",
-        currency="USD",
-        owed_cents=1,
-        refund_cents=0,
-        reason="A mistake.",
-    )
+    note = harness.credit_note("x")
     back = RefundDocument(refund_id="ref_1", payment_reference="x", currency="USD", cents=1)
     report = UsageReport(identifier="u1", customer_reference="x", value_micro=1, at=now)
     return {
@@ -286,15 +291,7 @@ def test_credit_that_was_applied_and_tax_are_lines_like_others(harness: Harness)
 def test_a_credit_note_takes_off_what_is_owed_once(harness: Harness) -> None:
     if not harness.can(Capability.CREDIT_NOTE):
         return
-    note = CreditNoteDocument(
-        credit_note_id="cn_1",
-        number="C-000001",
-        invoice_reference=harness.issue(),
-        currency="USD",
-        owed_cents=100,
-        refund_cents=0,
-        reason="A mistake.",
-    )
+    note = harness.credit_note(harness.issue(), owed_cents=100)
 
     first = harness.provider.issue_credit_note(note, idempotency_key="cn_1")
     second = harness.provider.issue_credit_note(note, idempotency_key="cn_1")
@@ -309,15 +306,7 @@ def test_a_credit_note_takes_off_what_is_owed_once(harness: Harness) -> None:
 def test_a_credit_note_of_more_than_the_invoice_is_refused(harness: Harness) -> None:
     if not harness.can(Capability.CREDIT_NOTE):
         return
-    note = CreditNoteDocument(
-        credit_note_id="cn_1",
-        number="C-000001",
-        invoice_reference=harness.issue(),
-        currency="USD",
-        owed_cents=322,
-        refund_cents=0,
-        reason="Too much.",
-    )
+    note = harness.credit_note(harness.issue(), owed_cents=322)
 
     with pytest.raises(ProviderRefused):
         harness.provider.issue_credit_note(note, idempotency_key="cn_1")
@@ -491,15 +480,7 @@ def test_refunds_of_an_invoice_are_those_of_what_was_paid_of_it(harness: Harness
     assert list(harness.provider.refunds_of_invoice(invoice)) == []
     assert harness.pay is not None
     harness.pay(invoice)
-    note = CreditNoteDocument(
-        credit_note_id="cn_1",
-        number="C-000001",
-        invoice_reference=invoice,
-        currency="USD",
-        owed_cents=0,
-        refund_cents=30,
-        reason="A mistake.",
-    )
+    note = harness.credit_note(invoice, owed_cents=0, refund_cents=30)
 
     harness.provider.issue_credit_note(note, idempotency_key="cn_1")
 

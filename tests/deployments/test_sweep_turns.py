@@ -44,7 +44,7 @@ def test_no_message_of_beat_has_an_expiry_and_each_says_how_often_it_comes() -> 
     schedule = django_settings.CELERY_BEAT_SCHEDULE
 
     assert not [name for name, entry in schedule.items() if "expires" in entry["options"]]
-    assert all(entry["options"]["headers"] == {"every": entry["schedule"]} for entry in schedule.values())
+    assert all(entry["options"]["headers"] == {"every": entry["schedule"].seconds} for entry in schedule.values())
 
 
 def test_pokes_that_have_piled_up_sweep_once_and_cost_one_statement_each() -> None:

@@ -16,8 +16,9 @@ from tests.faults import harbour as harbours
 from tests.faults.clients import Load
 from tests.faults.dropping_proxy import DroppingProxy
 from tests.faults.judge import events, judge, judge_ledger
-from tests.metering.journals import Boot, event, opened
+from tests.metering.journals import Boot, opened
 from tests.waiting import wait_until
+from tests.wire.events import event
 
 
 @pytest.fixture

@@ -24,9 +24,10 @@ import psycopg
 from moorage.kernel.clock import Period
 from moorage.wire import journal
 from tests.faults.harbour import Harbour, _free_port
-from tests.metering.journals import Boot, event, opened
+from tests.metering.journals import Boot, opened
 from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess
 from tests.waiting import wait_until
+from tests.wire.events import event
 
 WORKERS = ("rater", "closer", "sender", "applier", "shopper", "refunder", "exporter")
 METER = "moorage_usage_microusd"
@@ -157,8 +158,10 @@ class Till:
         )
 
 
-class Customers:
-    """Pay whatever they find open at the twin: invoices and Checkout pages."""
+class _Outsider:
+    """Somebody beside the platform who does something again and again until told to stop."""
+
+    every_seconds = 0.1
 
     def __init__(self, twin: TwinProcess) -> None:
         self._twin = twin
@@ -167,15 +170,26 @@ class Customers:
         self._thread.start()
 
     def stop(self) -> None:
+        """Returns when the last round is over."""
         self._stop.set()
         self._thread.join(60)
 
     def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            for kind in ("invoice", "checkout.session"):
-                for one in self._twin.all(kind):
-                    if one["status"] == "open":
-                        self._pay(one["id"])
+        while not self._stop.wait(self.every_seconds):
+            self._go_round()
+
+    def _go_round(self) -> None:
+        raise NotImplementedError
+
+
+class Customers(_Outsider):
+    """Pay whatever they find open at the twin: invoices and Checkout pages."""
+
+    def _go_round(self) -> None:
+        for kind in ("invoice", "checkout.session"):
+            for one in self._twin.all(kind):
+                if one["status"] == "open":
+                    self._pay(one["id"])
 
     def _pay(self, reference: str) -> None:
         try:
@@ -184,20 +198,15 @@ class Customers:
             error.close()  # somebody has paid or voided it meanwhile
 
 
-class Bank:
+class Bank(_Outsider):
     """Pays back and takes back, past us: some payments of top-ups are refunded in the provider's dashboard, some are
     disputed, and the banks decide. Which ones, their amount says."""
 
-    def __init__(self, twin: TwinProcess) -> None:
-        self._twin = twin
-        self._done: set[str] = set()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+    every_seconds = 0.3
 
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(60)
+    def __init__(self, twin: TwinProcess) -> None:
+        self._done: set[str] = set()
+        super().__init__(twin)
 
     def left(self) -> int:
         """How many payments it has not looked at yet."""
@@ -206,13 +215,12 @@ class Bank:
     def _paid(self) -> list[Any]:
         return [one for one in self._twin.all("checkout.session") if one["status"] == "complete"]
 
-    def _run(self) -> None:
-        while not self._stop.wait(0.3):
-            for session in self._paid():
-                if session["payment_intent"] not in self._done:
-                    with contextlib.suppress(urllib.error.HTTPError, OSError):
-                        self._look(session["payment_intent"], session["amount_total"] - 100)
-                        self._done.add(session["payment_intent"])
+    def _go_round(self) -> None:
+        for session in self._paid():
+            if session["payment_intent"] not in self._done:
+                with contextlib.suppress(urllib.error.HTTPError, OSError):
+                    self._look(session["payment_intent"], session["amount_total"] - 100)
+                    self._done.add(session["payment_intent"])
 
     def _look(self, payment: str, number: int) -> None:
         if number % 12 == 9:
@@ -222,30 +230,23 @@ class Bank:
             self._twin.control("close_dispute", id=dispute["id"], status="lost" if number % 24 == 3 else "won")
 
 
-class Postman:
+class Postman(_Outsider):
     """Delivers the twin's events in some order, each twice, and comes back until they are taken."""
 
     def __init__(self, twin: TwinProcess, url: str, chance: random.Random) -> None:
         self.delivered = 0
         self.refused: set[int] = set()
-        self._twin, self._url, self._chance = twin, url, chance
+        self._url, self._chance = url, chance
         self._known = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        super().__init__(twin)
 
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join(60)
-
-    def _run(self) -> None:
-        while not self._stop.wait(0.1):
-            count = len(self._twin.signed_events())
-            plan = self._twin.planned(skip=self._known, copies=2, seed=self._chance.randrange(1 << 30))
-            self._known = min(count, self._known + len(plan) // 2)
-            for payload, signature in plan:
-                while not self._stop.is_set() and not self._is_taken(payload, signature):
-                    self._stop.wait(0.1)
+    def _go_round(self) -> None:
+        count = len(self._twin.signed_events())
+        plan = self._twin.planned(skip=self._known, copies=2, seed=self._chance.randrange(1 << 30))
+        self._known = min(count, self._known + len(plan) // 2)
+        for payload, signature in plan:
+            while not self._stop.is_set() and not self._is_taken(payload, signature):
+                self._stop.wait(0.1)
 
     def _is_taken(self, payload: bytes, signature: str) -> bool:
         headers = {"Stripe-Signature": signature, "Content-Type": "application/json"}

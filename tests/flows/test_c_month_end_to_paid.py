@@ -9,15 +9,11 @@ import pytest
 
 from moorage.accounts.models import Scope
 from moorage.billing.models import Invoice, InvoiceStatus, LedgerEntry, Statement
-from moorage.kernel import clock
-from moorage.kernel.clock import Period
-from tests.billing.measured import use
+from tests.billing.measured import LAST_MONTH, use
 from tests.cast import Cast
 from tests.flows.stack import Stack
 from tests.stripe_twin.process import API_KEY, SECRET, TwinProcess, running
 from tests.waiting import wait_until
-
-LAST_MONTH = Period.containing(Period.containing(clock.now()).start - dt.timedelta(days=1))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,8 @@ from moorage.metering.models import UsageEvent
 from moorage.metering.shipper import Shipper
 from moorage.wire import journal
 from moorage.wire.records import UsageEvent as Event
-from tests.metering.journals import event, opened, progress
+from tests.metering.journals import opened, progress
+from tests.wire.events import event
 
 
 def _writer(directory: Path, live: list[Event]) -> JournalWriter:

@@ -14,8 +14,9 @@ from moorage.metering import queries, usage_table
 from moorage.metering.models import JournalSegment, UsageEvent
 from moorage.metering.shipper import Shipper
 from moorage.wire import journal
-from tests.metering.journals import Boot, checkpoint, event, opened, progress
+from tests.metering.journals import Boot, checkpoint, opened, progress
 from tests.waiting import wait_until
+from tests.wire.events import event
 
 
 @pytest.fixture

@@ -11,8 +11,9 @@ from django.conf import settings
 
 from moorage.metering.models import UsageEvent
 from moorage.wire import journal
-from tests.metering.journals import Boot, checkpoint, event, opened, progress
+from tests.metering.journals import Boot, checkpoint, opened, progress
 from tests.waiting import wait_until
+from tests.wire.events import event
 
 
 def _start(database_url: str, directory: Path) -> subprocess.Popen[bytes]:

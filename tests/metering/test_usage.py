@@ -11,7 +11,7 @@ from moorage.metering.errors import InvalidCursor, RequestNotFound
 from moorage.metering.models import ReplicaUsage, UsageEvent
 from moorage.metering.queries import Grouping
 from tests.cast import Cast
-from tests.metering.journals import START_US, event
+from tests.wire.events import START_US, event
 
 START = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(microseconds=START_US)
 END = START + dt.timedelta(days=40)

@@ -1,18 +1,14 @@
 """A twin of the tests' own, emptied for each, and the real SDK beside it."""
 
 import typing
-from collections.abc import Iterator
 
 import pytest
 import stripe
 
-from tests.stripe_twin.process import API_KEY, TwinProcess, running
+from tests.stripe_twin.fixtures import started
+from tests.stripe_twin.process import API_KEY, TwinProcess
 
-
-@pytest.fixture(scope="module")
-def started() -> Iterator[TwinProcess]:
-    with running() as twin:
-        yield twin
+__all__ = ["client", "started", "twin"]
 
 
 @pytest.fixture

@@ -10,32 +10,11 @@ from hypothesis import strategies as st
 from moorage.kernel import ids
 from moorage.wire import journal
 from moorage.wire.records import UsageEvent
+from tests.wire.events import event
 
-
-def event(request_id: str = "req_1") -> UsageEvent:
-    return UsageEvent(
-        request_id=request_id,
-        organization_id="org_1",
-        deployment_id="dep_1",
-        revision_id="rev_1",
-        replica_id="rep_1",
-        key_id="key_1",
-        model_key="llm",
-        served_name="demo/llm",
-        path="/v1/chat/completions",
-        is_stream=True,
-        outcome="completed",
-        status=200,
-        input_tokens=3,
-        cached_tokens=1,
-        output_tokens=5,
-        source="engine",
-        started_at_us=1,
-    )
-
-
+EVENT = event(request_id="req_1")
 RECORDS = (
-    journal.Open(event=event()),
+    journal.Open(event=EVENT),
     journal.Checkpoint(
         streams=(
             journal.Progress(
@@ -43,7 +22,7 @@ RECORDS = (
             ),
         )
     ),
-    journal.Close(event=event()),
+    journal.Close(event=EVENT),
 )
 BYTES = b"".join(journal.encode(record) for record in RECORDS)
 
@@ -81,7 +60,7 @@ def version_1(kind: int, record: dict[str, object]) -> bytes:
 
 
 def test_version_1_is_still_read() -> None:
-    members = {name: getattr(event(), name) for name in UsageEvent.__struct_fields__ if name != "is_disputed"}
+    members = {name: getattr(EVENT, name) for name in UsageEvent.__struct_fields__ if name != "is_disputed"}
     (stream,) = RECORDS[1].streams
     data = (
         version_1(journal.OPEN, {"event": members})
@@ -95,11 +74,11 @@ def test_version_1_is_still_read() -> None:
 
 
 def test_a_member_that_only_the_next_version_knows_is_skipped_and_one_it_did_not_have_yet_is_filled_in() -> None:
-    members = list(msgspec.structs.astuple(event()))
+    members = list(msgspec.structs.astuple(EVENT))
     (newer, older) = (msgspec.msgpack.encode(each) for each in ([*members, "a new member"], members[:-1]))
 
-    assert journal.decode(journal.CLOSE, newer) == journal.Close(event=event())
-    assert journal.decode(journal.CLOSE, older) == journal.Close(event=event())
+    assert journal.decode(journal.CLOSE, newer) == journal.Close(event=EVENT)
+    assert journal.decode(journal.CLOSE, older) == journal.Close(event=EVENT)
 
 
 def test_members_never_move() -> None:
@@ -139,7 +118,7 @@ def test_members_never_move() -> None:
 @given(st.sampled_from(["req_1", "", "r" * 30, "r" * 31, "r" * 40, "\u00e9" * 15, ids.new("req")]))
 def test_a_request_is_known_by_its_id_without_decoding_the_rest(request_id: str) -> None:
     for encode in (journal.encode_open, journal.encode_close):
-        ((_, payload, _),) = journal.scan(encode(event(request_id)))
+        ((_, payload, _),) = journal.scan(encode(event(request_id=request_id)))
 
         assert journal.key_of(payload) == journal.key(request_id)
 

@@ -51,12 +51,6 @@ def limits_of(*, organization: Organization, subject: str) -> Limits:
     return msgspec.convert(row.limits, Limits) if row is not None else NO_LIMITS
 
 
-def limits_of_many(*, organization: Organization, subjects: Iterable[str]) -> dict[str, Limits]:
-    """The limits of those of ``subjects`` that have any."""
-    rows = SubjectLimit.objects.for_organization(organization).filter(pk__in=list(subjects))
-    return {row.pk: msgspec.convert(row.limits, Limits) for row in rows}
-
-
 @transaction.atomic
 def set_limits(*, organization: Organization, subject: str, limits: Limits, by: Actor) -> None:
     """``limits`` are what holds for ``subject`` from now on, all of them; gateways know within a second.

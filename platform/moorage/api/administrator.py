@@ -9,15 +9,15 @@ from rest_framework.response import Response
 from moorage.accounts import queries as accounts
 from moorage.accounts.errors import OrganizationNotFound
 from moorage.accounts.models import Organization
-from moorage.api import examples, paging
+from moorage.api import examples, examples_statements, paging
 from moorage.api.doors import AdministratorView
 from moorage.api.operation import Answer, operation
 from moorage.api.renderers import CsvRenderer
 from moorage.api.serializers_administrator import NodeSerializer, OrganizationMonthSerializer, OrganizationsFields
 from moorage.api.serializers_statements import StatementFields
-from moorage.api.serializers_usage import RatedRequestSerializer, RequestSerializer, RequestsFields, rated_document
+from moorage.api.serializers_usage import RequestsFields, rated_document
 from moorage.api.statements import STATEMENT_ANSWERS, statement_answer
-from moorage.api.usage import requests_page
+from moorage.api.usage import REQUEST_ANSWERS, REQUESTS_ANSWERS, requests_page
 from moorage.billing import queries as billing
 from moorage.billing import review
 from moorage.billing.errors import InvalidPeriod
@@ -40,7 +40,7 @@ class OrganizationsView(AdministratorView):
             200: Answer(
                 description="The organizations by their short name.",
                 kind=paging.page_of(OrganizationMonthSerializer),
-                example=examples.page(examples.ORGANIZATION_MONTH),
+                example=examples.page(examples_statements.ORGANIZATION_MONTH),
             )
         },
         raises=[InvalidPeriod, paging.InvalidCursor],
@@ -80,13 +80,7 @@ class OrganizationRequestsView(AdministratorView):
         summary="List an organization's requests",
         path=["slug"],
         query=RequestsFields,
-        answers={
-            200: Answer(
-                description="The requests, newest first.",
-                kind=paging.page_of(RequestSerializer),
-                example=examples.page(examples.REQUEST),
-            )
-        },
+        answers=REQUESTS_ANSWERS,
         raises=[OrganizationNotFound, InvalidPeriod, paging.InvalidCursor],
     )
     def get(self, _request: Request, slug: str) -> Response:
@@ -102,13 +96,7 @@ class AnyRequestView(AdministratorView):
         tag=TAG,
         summary="Look at any request",
         path=["request_id"],
-        answers={
-            200: Answer(
-                description="The request and what it costs.",
-                kind=RatedRequestSerializer,
-                example=examples.RATED_REQUEST,
-            )
-        },
+        answers=REQUEST_ANSWERS,
         raises=[RequestNotFound],
     )
     def get(self, _request: Request, request_id: str) -> Response:

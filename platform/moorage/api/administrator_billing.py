@@ -5,7 +5,7 @@ from typing import Any, Final
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from moorage.api import examples, paging
+from moorage.api import examples, examples_statements, paging
 from moorage.api.administrator_review import deeds, told
 from moorage.api.doors import AdministratorView
 from moorage.api.operation import Answer, operation
@@ -44,7 +44,7 @@ class AllInvoicesView(AdministratorView):
             200: Answer(
                 description="The invoices, newest first.",
                 kind=paging.page_of(OrganizationInvoiceSerializer),
-                example=examples.page(examples.ORGANIZATION_INVOICE),
+                example=examples.page(examples_statements.ORGANIZATION_INVOICE),
             )
         },
         raises=[InvalidPeriod, paging.InvalidCursor],
@@ -78,7 +78,7 @@ class ApproveView(_InvoiceVerbView):
         path=["invoice_id"],
         body=ApproveFields,
         body_example={"reason": "Checked against the engine's counters."},
-        answers=_changed(examples.ORGANIZATION_INVOICE),
+        answers=_changed(examples_statements.ORGANIZATION_INVOICE),
         raises=[InvoiceNotFound, InvoiceChanged],
     )
     def post(self, _request: Request, invoice_id: str) -> Response:
@@ -97,7 +97,7 @@ class VoidView(_InvoiceVerbView):
         path=["invoice_id"],
         body=ReasonFields,
         body_example={"reason": "The organization was charged for our test."},
-        answers=deeds({**examples.ORGANIZATION_INVOICE, "status": "void"}),
+        answers=deeds({**examples_statements.ORGANIZATION_INVOICE, "status": "void"}),
         raises=[InvoiceNotFound, InvoiceChanged, ApprovalPending, ReasonMissing],
     )
     def post(self, _request: Request, invoice_id: str) -> Response:
@@ -116,7 +116,7 @@ class MarkPaidView(_InvoiceVerbView):
         path=["invoice_id"],
         body=PaidFields,
         body_example={"reason": "Line 17 of the bank's list of 2026-12-03."},
-        answers=_changed({**examples.ORGANIZATION_INVOICE, "status": "paid"}),
+        answers=_changed({**examples_statements.ORGANIZATION_INVOICE, "status": "paid"}),
         raises=[InvoiceNotFound, InvoiceChanged, PaidElsewhere, ReasonMissing],
     )
     def post(self, _request: Request, invoice_id: str) -> Response:
@@ -127,23 +127,4 @@ class MarkPaidView(_InvoiceVerbView):
             reason=self.body["reason"],
             received_at=self.body["received_at"],
         )
-        return self.shown(invoice_id)
-
-
-class MarkUncollectibleView(_InvoiceVerbView):
-    """Given up."""
-
-    @operation(
-        id="adminMarkInvoiceUncollectible",
-        tag=TAG,
-        summary="Give an invoice up",
-        path=["invoice_id"],
-        body=ReasonFields,
-        body_example={"reason": "No answer for a year."},
-        answers=_changed({**examples.ORGANIZATION_INVOICE, "status": "uncollectible"}),
-        raises=[InvoiceNotFound, InvoiceChanged, ReasonMissing],
-    )
-    def post(self, _request: Request, invoice_id: str) -> Response:
-        """Nobody expects the money any more; should it come after all, it is still taken."""
-        verbs.mark_uncollectible(invoice=review.any_invoice(invoice_id), by=self.actor, reason=self.body["reason"])
         return self.shown(invoice_id)

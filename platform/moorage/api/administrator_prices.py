@@ -68,7 +68,7 @@ class PricesView(AdministratorView):
         summary="Set a price",
         body=NewPriceFields,
         body_example={"meter": "output_tokens", "model": "demo/*", "price": "0.60"},
-        answers={201: Answer(description="The new price.", kind=PriceSerializer, example=examples.PRICE)},
+        answers={201: Answer(description="The new price.", kind=PriceSerializer, example=examples_prices.PRICE)},
         raises=[InvalidPrice, PriceInThePast, PriceExists, PriceNotFound, OrganizationNotFound],
     )
     def post(self, _request: Request) -> Response:
@@ -121,7 +121,7 @@ class EndPriceView(AdministratorView):
         path=["price_id"],
         body=EndPriceFields,
         body_example={"note": "The contract has ended."},
-        answers={201: Answer(description="The row that says so.", kind=PriceSerializer, example=examples.PRICE)},
+        answers={201: Answer(description="The row that says so.", kind=PriceSerializer, example=examples_prices.PRICE)},
         raises=[PriceNotFound, PriceInThePast, PriceExists],
     )
     def post(self, _request: Request, price_id: str) -> Response:

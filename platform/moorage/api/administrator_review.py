@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.errors import OrganizationNotFound
-from moorage.api import examples, examples_review, paging
+from moorage.api import examples, examples_review, examples_statements, paging
 from moorage.api.doors import AdministratorView
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_administrator import OrganizationInvoiceSerializer, ReasonFields
@@ -96,7 +96,7 @@ class SendBackView(AdministratorView):
             200: Answer(
                 description="The invoice now.",
                 kind=OrganizationInvoiceSerializer,
-                example={**examples.ORGANIZATION_INVOICE, "status": "in_review"},
+                example={**examples_statements.ORGANIZATION_INVOICE, "status": "in_review"},
             )
         },
         raises=[InvoiceNotFound, InvoiceChanged, ReasonMissing],
@@ -117,7 +117,7 @@ class AdjustView(AdministratorView):
         path=["invoice_id"],
         body=AdjustFields,
         body_example={"amount": "12.50", "reason": "Charged for our own test."},
-        answers=deeds(examples.ORGANIZATION_INVOICE),
+        answers=deeds(examples_statements.ORGANIZATION_INVOICE),
         raises=[InvoiceNotFound, NothingToCredit, InvalidCredit, ApprovalPending, ReasonMissing],
     )
     def post(self, _request: Request, invoice_id: str) -> Response:
@@ -143,7 +143,7 @@ class UncollectibleView(AdministratorView):
         path=["invoice_id"],
         body=ReasonFields,
         body_example={"reason": "The company is gone."},
-        answers=deeds({**examples.ORGANIZATION_INVOICE, "status": "uncollectible"}),
+        answers=deeds({**examples_statements.ORGANIZATION_INVOICE, "status": "uncollectible"}),
         raises=[InvoiceNotFound, InvoiceChanged, ApprovalPending, ReasonMissing],
     )
     def post(self, _request: Request, invoice_id: str) -> Response:

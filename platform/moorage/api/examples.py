@@ -1,4 +1,7 @@
-"""Example values for the OpenAPI document: one deployment of the demo model, seen from every side."""
+"""Example values for the OpenAPI document: one deployment of the demo model, seen from every side.
+
+What it uses and what that costs stand in ``examples_usage.py`` and ``examples_statements.py``.
+"""
 
 from typing import Any, Final
 
@@ -20,15 +23,14 @@ ENVIRONMENT: Final = {
         {"name": "LLM_ENDPOINT", "value": "http://127.0.0.1:8401/v1/"},
     ]
 }
-_AT: Final = "2026-11-22T08:00:00Z"
+AT: Final = "2026-11-22T08:00:00Z"
 _DIGEST: Final = "sha256:" + "5a" * 32
-_DEPLOYMENT_ID: Final = "dep_01k7wq0c9v7h3t5a2m8xj4n6bd"
-_REVISION_ID: Final = "rev_01k7wq0c9v7h3t5a2m8xj4n6be"
-_REPLICA_ID: Final = "rep_01k7wq0c9v7h3t5a2m8xj4n6bf"
-_KEY_ID: Final = "key_01k7wq0c9v7h3t5a2m8xj4n6bg"
-_REQUEST_ID: Final = "req_01k7wq0c9v7h3t5a2m8xj4n6bh"
-_ORGANIZATION_ID: Final = "org_01k7wq0c9v7h3t5a2m8xj4n6bj"
-_PRICE_ID: Final = "pri_01k7wq0c9v7h3t5a2m8xj4n6bk"
+DEPLOYMENT_ID: Final = "dep_01k7wq0c9v7h3t5a2m8xj4n6bd"
+REVISION_ID: Final = "rev_01k7wq0c9v7h3t5a2m8xj4n6be"
+REPLICA_ID: Final = "rep_01k7wq0c9v7h3t5a2m8xj4n6bf"
+KEY_ID: Final = "key_01k7wq0c9v7h3t5a2m8xj4n6bg"
+PRICE_ID: Final = "pri_01k7wq0c9v7h3t5a2m8xj4n6bk"
+ORGANIZATION_ID: Final = "org_01k7wq0c9v7h3t5a2m8xj4n6bj"
 
 MODEL: Final = {
     "key": "llm",
@@ -45,18 +47,18 @@ MODEL: Final = {
     "size_bytes": 2097152,
 }
 SUMMARY: Final = {
-    "id": _DEPLOYMENT_ID,
+    "id": DEPLOYMENT_ID,
     "name": "demo",
     "status": "ready",
     "reason": "Serves requests.",
     "reason_code": "serving",
-    "status_changed_at": _AT,
+    "status_changed_at": AT,
     "is_paused": False,
     "revision": 1,
     "served_names": ["demo/llm"],
     "replicas_ready": 1,
     "replicas_live": 1,
-    "created_at": _AT,
+    "created_at": AT,
 }
 DEPLOYMENT: Final = {
     **SUMMARY,
@@ -106,22 +108,22 @@ PLAN: Final = {
     "warnings": [],
 }
 REVISION_SUMMARY: Final = {
-    "id": _REVISION_ID,
+    "id": REVISION_ID,
     "number": 1,
     "is_target": True,
-    "created_at": _AT,
+    "created_at": AT,
     "created_by": "API key mk_live_4fT9aQ…",
     "models": [MODEL],
 }
 REVISION: Final = {**REVISION_SUMMARY, "compose": COMPOSE, "variables": {}, "content_hash": "7c" * 32}
 REPLICA: Final = {
-    "id": _REPLICA_ID,
+    "id": REPLICA_ID,
     "model_key": "llm",
     "revision": 1,
     "status": "ready",
     "reason": "The engine has answered one real token.",
     "reason_code": "first_token",
-    "status_changed_at": _AT,
+    "status_changed_at": AT,
     "engine": "llamacpp",
     "engine_version": "b6400",
     "runtime": "docker",
@@ -139,33 +141,33 @@ REPLICA: Final = {
     },
     "peak_memory_bytes": 201326592,
     "exit_code": None,
-    "created_at": _AT,
-    "ready_at": _AT,
+    "created_at": AT,
+    "ready_at": AT,
     "failed_at": None,
     "ended_at": None,
 }
 LOG_TEXT: Final = "main: server is listening on /run/moorage/x.sock\n"
 LOG_EVENTS: Final = (
     "retry: 2000\n\nid: 7\nevent: line\n"
-    f'data: {{"replica_id": "{_REPLICA_ID}", "stream": "stderr", "at": "{_AT}", "text": "server is listening"}}\n\n'
+    f'data: {{"replica_id": "{REPLICA_ID}", "stream": "stderr", "at": "{AT}", "text": "server is listening"}}\n\n'
 )
 EVENT: Final = {
     "id": "evt_01k7wq0c9v7h3t5a2m8xj4n6bn",
     "code": "deployment_ready",
     "message": "Serves requests.",
     "by": "Moorage",
-    "at": _AT,
+    "at": AT,
     "replica_id": None,
 }
 KEY: Final = {
-    "id": _KEY_ID,
+    "id": KEY_ID,
     "name": "ci",
     "shown": "mk_live_4fT9aQ",
     "scopes": ["inference"],
     "served_names": [],
     "networks": [],
     "priority": "normal",
-    "created_at": _AT,
+    "created_at": AT,
     "created_by": "alice@example.com",
     "expires_at": None,
     "revoked_at": None,
@@ -202,164 +204,10 @@ LIMITS: Final = {
     ],
 }
 KEY_LIMITS: Final = {**LIMITS, "networks": ["192.0.2.0/24"]}
-REGISTRY: Final = {"host": "ghcr.io", "username": "harbour", "created_at": _AT, "created_by": _KEY_ID}
+REGISTRY: Final = {"host": "ghcr.io", "username": "harbour", "created_at": AT, "created_by": KEY_ID}
 WHOAMI: Final = {
     "key": KEY,
-    "organization": {"id": _ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
-}
-
-
-def money(pico: int, amount: str) -> dict[str, str]:
-    """An amount as the API writes it."""
-    return {"pico": str(pico), "amount": amount, "currency": "USD"}
-
-
-USAGE_ROW: Final = {
-    "group": _DEPLOYMENT_ID,
-    "label": "demo",
-    "requests": 12,
-    "input_tokens": 840,
-    "cached_tokens": 200,
-    "output_tokens": 360,
-    "replica_seconds": 3600,
-    "replica_states": {"pull": 20, "load": 5, "frozen": 600, "idle": 3000, "busy": 600},
-}
-USAGE: Final = {
-    "period": "2026-11",
-    "period_start": "2026-11-01T00:00:00Z",
-    "period_end": "2026-12-01T00:00:00Z",
-    "grouped_by": "deployment",
-    "total": {**USAGE_ROW, "group": "", "label": ""},
-    "data": [USAGE_ROW],
-    "next_cursor": None,
-}
-REQUEST: Final = {
-    "id": _REQUEST_ID,
-    "organization_id": _ORGANIZATION_ID,
-    "deployment_id": _DEPLOYMENT_ID,
-    "revision_id": _REVISION_ID,
-    "replica_id": _REPLICA_ID,
-    "key_id": _KEY_ID,
-    "served_name": "demo/llm",
-    "path": "/v1/chat/completions",
-    "is_stream": True,
-    "outcome": "completed",
-    "status": 200,
-    "input_tokens": 70,
-    "cached_tokens": 20,
-    "output_tokens": 30,
-    "source": "engine",
-    "is_disputed": False,
-    "started_at": _AT,
-    "first_token_at": _AT,
-    "ended_at": _AT,
-    "held_seconds": "0.000000",
-}
-PRICE: Final[dict[str, object]] = {
-    "id": _PRICE_ID,
-    "meter": "output_tokens",
-    "model": "*",
-    "organization": None,
-    "state": "",
-    "device_class": "",
-    "price": "0.60",
-    "per": "1M tokens",
-    "currency": "USD",
-    "pico_per_unit": "600000",
-    "tiers": [],
-    "valid_from": "2020-01-01T00:00:00Z",
-    "valid_to": None,
-    "cost_id": None,
-    "margin_basis_points": None,
-    "created_at": _AT,
-    "created_by": "Moorage",
-    "note": "default price list",
-}
-RATED_REQUEST: Final = {
-    **REQUEST,
-    "is_rated": True,
-    "unpriced_meter": "",
-    "charges": [
-        {"meter": "output_tokens", "quantity": 30, "price": PRICE, "amount": money(18000000, "0.000018")},
-    ],
-    "amount": money(18000000, "0.000018"),
-}
-LINE: Final = {
-    "id": "0f1e2d3c4b5a6978",
-    "deployment": {"id": _DEPLOYMENT_ID, "name": "demo"},
-    "served_name": "demo/llm",
-    "meter": "output_tokens",
-    "usage_month": "2026-11",
-    "is_late": False,
-    "quantity": 360,
-    "sources": 12,
-    "price": {
-        "id": _PRICE_ID,
-        "price": "0.60",
-        "per": "1M tokens",
-        "pico_per_unit": "600000",
-        "tier": 0,
-        "scope": "",
-    },
-    "late_of": "",
-    "amount": money(216000000, "0.000216"),
-}
-STATEMENT: Final = {
-    "organization": {"id": _ORGANIZATION_ID, "name": "Harbour"},
-    "period": "2026-11",
-    "period_start": "2026-11-01T00:00:00Z",
-    "period_end": "2026-12-01T00:00:00Z",
-    "is_frozen": False,
-    "statement_id": "",
-    "sha256": "",
-    "invoice_id": None,
-    "lines": [LINE],
-    "unpriced": [],
-    "total": money(216000000, "0.000216"),
-    "credit_applied": money(0, "0.00"),
-    "due": money(216000000, "0.000216"),
-}
-STATEMENT_SUMMARY: Final = {
-    key: shown for key, shown in STATEMENT.items() if key not in ("organization", "lines", "unpriced")
-}
-CSV: Final = (
-    "period,usage_month,deployment,deployment_id,served_name,meter,quantity,price,price_per,amount,currency,line\r\n"
-    f"2026-11,2026-11,demo,{_DEPLOYMENT_ID},demo/llm,output_tokens,360,0.60,1M tokens,0.000216,USD,0f1e2d3c4b5a6978\r\n"
-)
-INVOICE: Final = {
-    "id": "inv_01k7wq0c9v7h3t5a2m8xj4n6bp",
-    "number": "M-000042",
-    "status": "finalized",
-    "reason": "No review was asked for.",
-    "period": "2026-10",
-    "statement_id": "st_01k7wq0c9v7h3t5a2m8xj4n6bq",
-    "subtotal": money(1230000000000, "1.23"),
-    "tax": money(0, "0.00"),
-    "total": money(1230000000000, "1.23"),
-    "provider": "transfer",
-    "payment_url": "",
-    "created_at": _AT,
-    "finalized_at": _AT,
-    "due_at": "2026-12-06T08:00:00Z",
-    "paid_at": None,
-}
-ORGANIZATION_INVOICE: Final = {
-    **INVOICE,
-    "organization": {"id": _ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
-    "reviewed_by": "",
-}
-ORGANIZATION_MONTH: Final = {
-    "organization": {"id": _ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
-    "requests": 12,
-    "input_tokens": 840,
-    "cached_tokens": 200,
-    "output_tokens": 360,
-    "replica_seconds": 3600,
-    "amount": money(216000000, "0.000216"),
-    "unpriced": 0,
-    "invoice_id": None,
-    "invoice_status": None,
-    "held_reason": "",
+    "organization": {"id": ORGANIZATION_ID, "slug": "harbour", "name": "Harbour", "standing": "active"},
 }
 NODE: Final = {
     "id": "node_01k7wq0c9v7h3t5a2m8xj4n6bm",
@@ -371,8 +219,13 @@ NODE: Final = {
     "used_cpu_millis": 1000,
     "replica_count": 1,
     "is_drained": False,
-    "seen_at": _AT,
+    "seen_at": AT,
 }
+
+
+def money(pico: int, amount: str) -> dict[str, str]:
+    """An amount as the API writes it."""
+    return {"pico": str(pico), "amount": amount, "currency": "USD"}
 
 
 def page(row: Any) -> dict[str, Any]:

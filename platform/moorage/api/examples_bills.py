@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from moorage.api.examples import INVOICE, money
+from moorage.api.examples import money
+from moorage.api.examples_statements import INVOICE
 
 LINE: Final = {
     "position": 0,

@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from moorage.api.examples import ORGANIZATION_INVOICE, money
+from moorage.api.examples import money
+from moorage.api.examples_statements import ORGANIZATION_INVOICE
 
 _AT: Final = "2026-11-22T08:00:00Z"
 _AMOUNT: Final = money(12_500_000_000_000, "12.50")

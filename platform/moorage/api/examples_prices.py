@@ -2,9 +2,29 @@
 
 from typing import Any, Final
 
-from moorage.api import examples
+from moorage.api import examples, examples_statements
 
 _AT: Final = "2026-11-22T08:00:00Z"
+PRICE: Final[dict[str, object]] = {
+    "id": examples.PRICE_ID,
+    "meter": "output_tokens",
+    "model": "*",
+    "organization": None,
+    "state": "",
+    "device_class": "",
+    "price": "0.60",
+    "per": "1M tokens",
+    "currency": "USD",
+    "pico_per_unit": "600000",
+    "tiers": [],
+    "valid_from": "2020-01-01T00:00:00Z",
+    "valid_to": None,
+    "cost_id": None,
+    "margin_basis_points": None,
+    "created_at": _AT,
+    "created_by": "Moorage",
+    "note": "default price list",
+}
 PRICE_ENTRY: Final[dict[str, Any]] = {
     "meter": "output_tokens",
     "model": "*",
@@ -12,7 +32,7 @@ PRICE_ENTRY: Final[dict[str, Any]] = {
     "state": "",
     "device_class": "",
     "currency": "USD",
-    "in_force": examples.PRICE,
+    "in_force": PRICE,
     "upcoming": [],
     "history": [],
 }
@@ -32,7 +52,7 @@ COST: Final = {
 }
 MINIMUM: Final = {
     "id": "min_01k7wq0c9v7h3t5a2m8xj4n6bs",
-    "organization": examples.ORGANIZATION_MONTH["organization"],
+    "organization": examples_statements.ORGANIZATION_MONTH["organization"],
     "amount": examples.money(500_000_000_000_000, "500.00"),
     "period": "2026-11",
     "created_at": _AT,
@@ -51,7 +71,7 @@ DRY_RUN: Final[dict[str, Any]] = {
     ],
     "organizations": [
         {
-            "organization": examples.ORGANIZATION_MONTH["organization"],
+            "organization": examples_statements.ORGANIZATION_MONTH["organization"],
             "rated": examples.money(216000000, "0.000216"),
             "candidate": examples.money(270000000, "0.00027"),
             "difference": examples.money(54000000, "0.000054"),

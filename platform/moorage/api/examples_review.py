@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-from moorage.api import examples
+from moorage.api import examples_statements
 
 _AT: Final = "2026-11-22T08:00:00Z"
-_ORGANIZATION: Final[Any] = examples.ORGANIZATION_INVOICE["organization"]
+_ORGANIZATION: Final[Any] = examples_statements.ORGANIZATION_INVOICE["organization"]
 _ORGANIZATION_ID: Final = _ORGANIZATION["id"]
-_INVOICE_ID: Final = examples.ORGANIZATION_INVOICE["id"]
+_INVOICE_ID: Final = examples_statements.ORGANIZATION_INVOICE["id"]
 
 
 def _money(amount: str, pico: int) -> dict[str, str]:
@@ -15,7 +15,7 @@ def _money(amount: str, pico: int) -> dict[str, str]:
 
 
 WAITING: Final = {
-    "invoice": {**examples.ORGANIZATION_INVOICE, "status": "in_review"},
+    "invoice": {**examples_statements.ORGANIZATION_INVOICE, "status": "in_review"},
     "why": "It is the first invoice of this organization.",
     "is_disputed": False,
     "since": _AT,

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from moorage.accounts.models import Organization
-from moorage.api import examples, paging
+from moorage.api import examples, examples_statements, paging
 from moorage.api.doors import OrganizationView
 from moorage.api.operation import Answer, operation
 from moorage.api.renderers import CsvRenderer
@@ -27,8 +27,8 @@ STATEMENT_ANSWERS: Final = {
     200: Answer(
         description="The statement; as CSV with `format=csv` or `Accept: text/csv`.",
         kind=StatementSerializer,
-        example=examples.STATEMENT,
-        texts={"text/csv": examples.CSV},
+        example=examples_statements.STATEMENT,
+        texts={"text/csv": examples_statements.CSV},
     )
 }
 
@@ -63,7 +63,7 @@ class StatementsView(OrganizationView):
             200: Answer(
                 description="The months, newest first.",
                 kind=paging.page_of(StatementSummarySerializer),
-                example=examples.page(examples.STATEMENT_SUMMARY),
+                example=examples.page(examples_statements.STATEMENT_SUMMARY),
             )
         },
         raises=[paging.InvalidCursor],
@@ -89,7 +89,7 @@ class InvoicesView(OrganizationView):
             200: Answer(
                 description="The invoices, newest first.",
                 kind=paging.page_of(InvoiceSerializer),
-                example=examples.page(examples.INVOICE),
+                example=examples.page(examples_statements.INVOICE),
             )
         },
         raises=[paging.InvalidCursor],

@@ -159,11 +159,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("admin/invoices", administrator_billing.AllInvoicesView.as_view(), name="admin_invoices"),
     path(f"{_INVOICE}/approve", administrator_billing.ApproveView.as_view(), name="admin_approve"),
     path(f"{_INVOICE}/void", administrator_billing.VoidView.as_view(), name="admin_void"),
-    path(
-        f"{_INVOICE}/mark-uncollectible",
-        administrator_billing.MarkUncollectibleView.as_view(),
-        name="admin_mark_uncollectible",
-    ),
     path(f"{_INVOICE}/mark-paid", administrator_billing.MarkPaidView.as_view(), name="admin_mark_paid"),
     path(f"{_INVOICE}/send-back", administrator_review.SendBackView.as_view(), name="admin_send_back"),
     path(f"{_INVOICE}/book-refund", administrator_credit.BookRefundView.as_view(), name="admin_book_refund"),

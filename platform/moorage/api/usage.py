@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from moorage.accounts.models import ApiKey, Organization
-from moorage.api import examples, paging
+from moorage.api import examples, examples_usage, paging
 from moorage.api.doors import OrganizationView
 from moorage.api.operation import Answer, operation
 from moorage.api.serializers_usage import (
@@ -26,6 +26,20 @@ from moorage.metering.errors import RequestNotFound
 from moorage.metering.queries import Grouping
 
 TAG: Final = "Usage"
+REQUESTS_ANSWERS: Final = {
+    200: Answer(
+        description="The requests, newest first.",
+        kind=paging.page_of(RequestSerializer),
+        example=examples.page(examples_usage.REQUEST),
+    )
+}
+REQUEST_ANSWERS: Final = {
+    200: Answer(
+        description="The request and what it costs.",
+        kind=RatedRequestSerializer,
+        example=examples_usage.RATED_REQUEST,
+    )
+}
 
 
 class UsageView(OrganizationView):
@@ -36,7 +50,7 @@ class UsageView(OrganizationView):
         tag=TAG,
         summary="Sum up a month's usage",
         query=UsageFields,
-        answers={200: Answer(description="The sums by group.", kind=UsageSerializer, example=examples.USAGE)},
+        answers={200: Answer(description="The sums by group.", kind=UsageSerializer, example=examples_usage.USAGE)},
         raises=[InvalidPeriod, paging.InvalidCursor],
     )
     def get(self, _request: Request) -> Response:
@@ -71,13 +85,7 @@ class RequestsView(OrganizationView):
         tag=TAG,
         summary="List requests",
         query=RequestsFields,
-        answers={
-            200: Answer(
-                description="The requests, newest first.",
-                kind=paging.page_of(RequestSerializer),
-                example=examples.page(examples.REQUEST),
-            )
-        },
+        answers=REQUESTS_ANSWERS,
         raises=[InvalidPeriod, paging.InvalidCursor],
     )
     def get(self, _request: Request) -> Response:
@@ -93,13 +101,7 @@ class RequestView(OrganizationView):
         tag=TAG,
         summary="Look at a request",
         path=["request_id"],
-        answers={
-            200: Answer(
-                description="The request and what it costs.",
-                kind=RatedRequestSerializer,
-                example=examples.RATED_REQUEST,
-            )
-        },
+        answers=REQUEST_ANSWERS,
         raises=[RequestNotFound],
     )
     def get(self, _request: Request, request_id: str) -> Response:

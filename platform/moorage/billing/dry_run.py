@@ -35,13 +35,6 @@ SELECT u.organization_id,
  WHERE u.ended_at >= %(start)s AND u.ended_at < %(end)s
  GROUP BY 1, 2, 3, 4, 5
 """
-_METERS: Final = (
-    Meter.INPUT_TOKENS,
-    Meter.CACHED_INPUT_TOKENS,
-    Meter.OUTPUT_TOKENS,
-    Meter.REQUESTS,
-    Meter.REPLICA_SECONDS,
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +213,7 @@ def _sums(period: Period, rows: Sequence[PriceRow], paid_in: Mapping[str, str]) 
                     state=row[2],
                     device_class=row[3],
                     since=edges[row[4] - 1],
-                    quantities=tuple(zip(_METERS, map(int, row[5:]), strict=True)),
+                    quantities=tuple(zip(rater.METERS, map(int, row[5:]), strict=True)),
                 )
                 for row in cursor.fetchall()
                 if row[0] in paid_in

@@ -32,7 +32,8 @@ BATCH: Final = 20_000
 #: Marks usage whose organization does not exist: a price cannot help it.
 NO_ORGANIZATION: Final = "organization"
 _INSTANT: Final = dt.timedelta(microseconds=1)
-_METERS: Final = (
+#: In the order of a fact's quantities.
+METERS: Final = (
     Meter.INPUT_TOKENS,
     Meter.CACHED_INPUT_TOKENS,
     Meter.OUTPUT_TOKENS,
@@ -79,7 +80,7 @@ def rate_batch(*, limit: int = BATCH) -> Batch:
     rates = _rates([group for group in groups if group.organization_id in known], book, _closed_months(known), known)
     rating_batch.lay(rates)
     if len(book.currencies) > 1:
-        currency_gaps.note(rates, _METERS, book)
+        currency_gaps.note(rates, METERS, book)
     unpriced = _set_back_unpriced() if any(_is_lacking(rate) for rate in rates) else 0
     _post(_add(rates))
     return Batch(rated=found - strangers - unpriced, unpriced=strangers + unpriced)
@@ -135,7 +136,7 @@ def _rates(
         period_start = charged_in(group.month_start, closed.get(group.organization_id, ()))
         currency = currencies[group.organization_id]
         changes: dict[dt.datetime, dict[int, PriceRow | None]] = {}
-        for place, meter in enumerate(_METERS):
+        for place, meter in enumerate(METERS):
             what = Priced(
                 meter=meter,
                 served_name=group.served_name,
@@ -146,7 +147,7 @@ def _rates(
             )
             for moment, price in book.intervals(what, first=group.first, last=group.last):
                 changes.setdefault(moment, {})[place] = price
-        in_force: list[PriceRow | None] = [None] * len(_METERS)
+        in_force: list[PriceRow | None] = [None] * len(METERS)
         moments = sorted(changes)
         for moment, until in zip(moments, [*moments[1:], group.last + _INSTANT], strict=True):
             for place, price in changes[moment].items():
@@ -167,7 +168,7 @@ def _rates(
 def _is_lacking(rate: Rate) -> bool:
     """Whether a meter that has to have a price may be without one."""
     return rate.group.state not in FREE_STATES and any(
-        price is None and meter not in rating.OPTIONAL for meter, price in zip(_METERS, rate.prices, strict=True)
+        price is None and meter not in rating.OPTIONAL for meter, price in zip(METERS, rate.prices, strict=True)
     )
 
 

@@ -7,179 +7,132 @@ sentence that says what to set. `./manage.py up` sets all of them; `deploy/envir
 import hashlib
 import os
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
+from moorage.config import beat, content_policy
+from moorage.config.variables import Variables, database
 from moorage.kernel import currencies
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
-def _text(name: str, default: str | None = None) -> str:
-    value = os.environ.get(name) or default
-    if value is None:
-        raise ImproperlyConfigured(f"Set {name} in the environment, or start Moorage with `./manage.py up`.")
-    return value
-
-
-def _whole(name: str) -> int | None:
-    value = os.environ.get(name)
-    if not value:
-        return None
-    if not value.isdecimal():
-        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
-    return int(value)
-
-
-def _seconds(name: str, default: int) -> int:
-    value = _whole(name)
-    return default if value is None else value
-
-
-def _listed(name: str) -> tuple[str, ...]:
-    return tuple(part.strip() for part in os.environ.get(name, "").split(",") if part.strip())
-
-
-def _pairs(name: str) -> dict[str, str]:
-    pairs = [part.partition("=") for part in _listed(name)]
-    if any(not (key and value) for key, _, value in pairs):
-        raise ImproperlyConfigured(f"{name} must be a list of name=value, such as default=runc,untrusted=runsc.")
-    return {key.strip(): value.strip() for key, _, value in pairs}
-
-
-def _database(url: str) -> dict[str, object]:
-    """Django's DATABASES entry for ``postgresql://user:password@host:port/name`` (or ``?host=/socket/dir``)."""
-    parts = urlsplit(url)
-    if parts.scheme not in {"postgresql", "postgres"}:
-        raise ImproperlyConfigured(f"DATABASE_URL must begin with postgresql://, not {parts.scheme}://.")
-    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.lstrip("/")) or "moorage",
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(query.get("host", parts.hostname or "")),
-        "PORT": query.get("port", str(parts.port or "")),
-        "CONN_MAX_AGE": 60,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "moorage"},
-    }
-
+_env = Variables(os.environ)
 
 # --- What the platform is ------------------------------------------------------------------------------------------
 
 #: Where an instance keeps its state.
-MOORAGE_HOME = Path(_text("MOORAGE_HOME", str(REPOSITORY / ".moorage"))).absolute()
+MOORAGE_HOME = Path(_env.text("MOORAGE_HOME", str(REPOSITORY / ".moorage"))).absolute()
 #: Marks this instance's containers among others on the same Engine.
-MOORAGE_INSTANCE = _text("MOORAGE_INSTANCE", hashlib.sha256(bytes(MOORAGE_HOME)).hexdigest()[:8])
+MOORAGE_INSTANCE = _env.text("MOORAGE_INSTANCE", hashlib.sha256(bytes(MOORAGE_HOME)).hexdigest()[:8])
 #: docker | process | memory
-MOORAGE_RUNTIME = _text("MOORAGE_RUNTIME", "process")
+MOORAGE_RUNTIME = _env.text("MOORAGE_RUNTIME", "process")
 #: Directories of OCI image layouts, named by ``catalog/<name>:<tag>``.
-MOORAGE_CATALOG = Path(_text("MOORAGE_CATALOG", str(REPOSITORY / "runners" / "demo" / "catalog")))
+MOORAGE_CATALOG = Path(_env.text("MOORAGE_CATALOG", str(REPOSITORY / "runners" / "demo" / "catalog")))
 #: The node's content-addressed store of weights.
-MOORAGE_STORE = Path(_text("MOORAGE_STORE", str(MOORAGE_HOME / "store")))
+MOORAGE_STORE = Path(_env.text("MOORAGE_STORE", str(MOORAGE_HOME / "store")))
 #: One directory a replica, with its runner's Unix socket. A socket's path must stay under 108 bytes.
-MOORAGE_SOCKET_DIR = Path(_text("MOORAGE_SOCKET_DIR", str(MOORAGE_HOME / "run" / "replicas")))
+MOORAGE_SOCKET_DIR = Path(_env.text("MOORAGE_SOCKET_DIR", str(MOORAGE_HOME / "run" / "replicas")))
 #: The gateway's journal, which the shipper empties.
-MOORAGE_JOURNAL_DIR = Path(_text("MOORAGE_JOURNAL_DIR", str(MOORAGE_HOME / "journal")))
+MOORAGE_JOURNAL_DIR = Path(_env.text("MOORAGE_JOURNAL_DIR", str(MOORAGE_HOME / "journal")))
 #: Registries (host:port) that may be spoken to over plain HTTP and at private addresses.
-MOORAGE_PLAIN_REGISTRIES = frozenset(_listed("MOORAGE_PLAIN_REGISTRIES"))
+MOORAGE_PLAIN_REGISTRIES = frozenset(_env.listed("MOORAGE_PLAIN_REGISTRIES"))
 #: The runner programs of the process runtime.
 MOORAGE_LLAMA_SERVER = os.environ.get("MOORAGE_LLAMA_SERVER") or None
 MOORAGE_VLLM_PYTHON = os.environ.get("MOORAGE_VLLM_PYTHON") or None
 #: The runner images of the Docker runtime.
-MOORAGE_LLAMACPP_IMAGE = _text("MOORAGE_LLAMACPP_IMAGE", "moorage/runner-llamacpp:cpu")
-MOORAGE_VLLM_IMAGE = _text("MOORAGE_VLLM_IMAGE", "moorage/runner-vllm:cpu")
+MOORAGE_LLAMACPP_IMAGE = _env.text("MOORAGE_LLAMACPP_IMAGE", "moorage/runner-llamacpp:cpu")
+MOORAGE_VLLM_IMAGE = _env.text("MOORAGE_VLLM_IMAGE", "moorage/runner-vllm:cpu")
 DOCKER_HOST = os.environ.get("DOCKER_HOST") or None
 #: Whether this process may reach the container runtime: the provisioning worker alone.
 MOORAGE_HOLDS_RUNTIME = os.environ.get("MOORAGE_HOLDS_RUNTIME") == "1"
 #: What an Engine starts containers with, by how far an organization is trusted (fleet/runtime_classes.py).
-MOORAGE_RUNTIME_CLASSES = {"default": "runc"} | _pairs("MOORAGE_RUNTIME_CLASSES")
+MOORAGE_RUNTIME_CLASSES = {"default": "runc"} | _env.pairs("MOORAGE_RUNTIME_CLASSES")
 #: What replicas may use of this machine; None: all that the machine has.
-MOORAGE_NODE_MEMORY_BYTES = _whole("MOORAGE_NODE_MEMORY_BYTES")
+MOORAGE_NODE_MEMORY_BYTES = _env.whole("MOORAGE_NODE_MEMORY_BYTES")
 #: A file of nodes that are not there (fleet/declared_pool.py), in the place of this machine or beside it.
 MOORAGE_POOL = Path(os.environ["MOORAGE_POOL"]).absolute() if os.environ.get("MOORAGE_POOL") else None
 #: Devices are taken from the fullest node that has room, or from the emptiest: pack | spread.
-MOORAGE_PLACEMENT = _text("MOORAGE_PLACEMENT", "pack")
+MOORAGE_PLACEMENT = _env.text("MOORAGE_PLACEMENT", "pack")
 if MOORAGE_PLACEMENT not in ("pack", "spread"):
     raise ImproperlyConfigured("MOORAGE_PLACEMENT is pack or spread.")
 #: How long a replica that nobody calls stays frozen and then stopped, unless its Compose file says; 0: never, and the
 #: longest that a Compose file may ask for.
-MOORAGE_SLEEP_FROZEN_SECONDS = _seconds("MOORAGE_SLEEP_FROZEN_SECONDS", 300)
-MOORAGE_SLEEP_STOPPED_SECONDS = _seconds("MOORAGE_SLEEP_STOPPED_SECONDS", 3600)
-MOORAGE_SLEEP_FROZEN_MOST_SECONDS = _seconds("MOORAGE_SLEEP_FROZEN_MOST_SECONDS", 24 * 3600)
-MOORAGE_SLEEP_STOPPED_MOST_SECONDS = _seconds("MOORAGE_SLEEP_STOPPED_MOST_SECONDS", 7 * 24 * 3600)
+MOORAGE_SLEEP_FROZEN_SECONDS = _env.seconds("MOORAGE_SLEEP_FROZEN_SECONDS", 300)
+MOORAGE_SLEEP_STOPPED_SECONDS = _env.seconds("MOORAGE_SLEEP_STOPPED_SECONDS", 3600)
+MOORAGE_SLEEP_FROZEN_MOST_SECONDS = _env.seconds("MOORAGE_SLEEP_FROZEN_MOST_SECONDS", 24 * 3600)
+MOORAGE_SLEEP_STOPPED_MOST_SECONDS = _env.seconds("MOORAGE_SLEEP_STOPPED_MOST_SECONDS", 7 * 24 * 3600)
 #: The addresses people and programs use.
-MOORAGE_CONSOLE_URL = _text("MOORAGE_CONSOLE_URL", "http://127.0.0.1:8400").rstrip("/")
-MOORAGE_GATEWAY_URL = _text("MOORAGE_GATEWAY_URL", "http://127.0.0.1:8401").rstrip("/")
+MOORAGE_CONSOLE_URL = _env.text("MOORAGE_CONSOLE_URL", "http://127.0.0.1:8400").rstrip("/")
+MOORAGE_GATEWAY_URL = _env.text("MOORAGE_GATEWAY_URL", "http://127.0.0.1:8401").rstrip("/")
 #: Each organization's base URL is <slug>.<domain>; the gateway reads the same setting.
 MOORAGE_GATEWAY_DOMAIN = os.environ.get("MOORAGE_GATEWAY_DOMAIN", "").lower().rstrip(".")
 
 #: Payments. Without a Stripe key invoices are paid by bank transfer and an administrator records the payment.
 STRIPE_API_KEY = os.environ.get("STRIPE_API_KEY") or None
-STRIPE_WEBHOOK_SECRETS = _listed("STRIPE_WEBHOOK_SECRET")
+STRIPE_WEBHOOK_SECRETS = _env.listed("STRIPE_WEBHOOK_SECRET")
 STRIPE_BASE_URL = os.environ.get("STRIPE_BASE_URL") or None
 #: The event name of a meter at Stripe that takes usage in micro-dollars; empty: usage is not exported.
 MOORAGE_STRIPE_METER = os.environ.get("MOORAGE_STRIPE_METER", "")
 #: What a customer has to know to pay by bank transfer, as it is shown to them.
 MOORAGE_BANK_DETAILS = os.environ.get("MOORAGE_BANK_DETAILS", "")
 #: How many days after its number an unpaid invoice is reminded of, and makes its organization past due and suspended.
-MOORAGE_REMINDER_DAYS = tuple(int(days) for days in _listed("MOORAGE_REMINDER_DAYS")) or (7, 14, 21)
-MOORAGE_PAST_DUE_DAYS = _whole("MOORAGE_PAST_DUE_DAYS") or 15
-MOORAGE_SUSPENDED_DAYS = _whole("MOORAGE_SUSPENDED_DAYS") or 30
+MOORAGE_REMINDER_DAYS = tuple(int(days) for days in _env.listed("MOORAGE_REMINDER_DAYS")) or (7, 14, 21)
+MOORAGE_PAST_DUE_DAYS = _env.whole("MOORAGE_PAST_DUE_DAYS") or 15
+MOORAGE_SUSPENDED_DAYS = _env.whole("MOORAGE_SUSPENDED_DAYS") or 30
 #: What a new organization pays in, an ISO 4217 code; an administrator may change it until something is charged.
 try:
-    MOORAGE_CURRENCY = currencies.parse(_text("MOORAGE_CURRENCY", currencies.USD))
+    MOORAGE_CURRENCY = currencies.parse(_env.text("MOORAGE_CURRENCY", currencies.USD))
 except currencies.CurrencyRefused as _refused:
     raise ImproperlyConfigured(f"MOORAGE_CURRENCY: {_refused.message}") from _refused
 #: How a new organization pays: postpaid | prepaid (nothing is served before there is credit).
-MOORAGE_BILLING_MODE = _text("MOORAGE_BILLING_MODE", "postpaid")
+MOORAGE_BILLING_MODE = _env.text("MOORAGE_BILLING_MODE", "postpaid")
 if MOORAGE_BILLING_MODE not in ("postpaid", "prepaid"):
     raise ImproperlyConfigured("MOORAGE_BILLING_MODE is postpaid or prepaid.")
 #: How many seconds a balance has to be used up before replicas are stopped for it.
-MOORAGE_EMPTY_SECONDS = _whole("MOORAGE_EMPTY_SECONDS") or 300
+MOORAGE_EMPTY_SECONDS = _env.whole("MOORAGE_EMPTY_SECONDS") or 300
 #: Invoices above so many cents, and the first of an organization, wait for an administrator's approval.
-MOORAGE_REVIEW_ABOVE_CENTS = _whole("MOORAGE_REVIEW_ABOVE_CENTS") or 100_000
-MOORAGE_REVIEW_FIRST_INVOICE = _text("MOORAGE_REVIEW_FIRST_INVOICE", "yes") != "no"
+MOORAGE_REVIEW_ABOVE_CENTS = _env.whole("MOORAGE_REVIEW_ABOVE_CENTS") or 100_000
+MOORAGE_REVIEW_FIRST_INVOICE = _env.text("MOORAGE_REVIEW_FIRST_INVOICE", "yes") != "no"
 #: From so many pico-dollars on, another administrator has to agree to a credit, an adjustment and to giving up an
 #: invoice; 0: nobody has to.
-MOORAGE_FOUR_EYES_PICO = _whole("MOORAGE_FOUR_EYES_PICO") or 0
+MOORAGE_FOUR_EYES_PICO = _env.whole("MOORAGE_FOUR_EYES_PICO") or 0
 #: An invoice is parked for an administrator that comes to more than so many times the highest month of the year and
 #: to more than the floor, or that has more lines than these.
-MOORAGE_PARK_TIMES = _whole("MOORAGE_PARK_TIMES") or 3
-MOORAGE_PARK_FLOOR_CENTS = _whole("MOORAGE_PARK_FLOOR_CENTS") or 10_000
-MOORAGE_PARK_LINES = _whole("MOORAGE_PARK_LINES") or 1_000
+MOORAGE_PARK_TIMES = _env.whole("MOORAGE_PARK_TIMES") or 3
+MOORAGE_PARK_FLOOR_CENTS = _env.whole("MOORAGE_PARK_FLOOR_CENTS") or 10_000
+MOORAGE_PARK_LINES = _env.whole("MOORAGE_PARK_LINES") or 1_000
 #: One tax on every invoice, in hundredths of a percent; 0: none.
-MOORAGE_TAX_NAME = _text("MOORAGE_TAX_NAME", "VAT")
-MOORAGE_TAX_BASIS_POINTS = _whole("MOORAGE_TAX_BASIS_POINTS") or 0
+MOORAGE_TAX_NAME = _env.text("MOORAGE_TAX_NAME", "VAT")
+MOORAGE_TAX_BASIS_POINTS = _env.whole("MOORAGE_TAX_BASIS_POINTS") or 0
 #: Who sends the invoices, and how they want to be paid; lines are parted by a bar.
-MOORAGE_SELLER_NAME = _text("MOORAGE_SELLER_NAME", "Moorage")
+MOORAGE_SELLER_NAME = _env.text("MOORAGE_SELLER_NAME", "Moorage")
 MOORAGE_SELLER_ADDRESS = os.environ.get("MOORAGE_SELLER_ADDRESS", "")
 MOORAGE_SELLER_TAX_ID = os.environ.get("MOORAGE_SELLER_TAX_ID", "")
 MOORAGE_SELLER_EMAIL = os.environ.get("MOORAGE_SELLER_EMAIL", "")
 MOORAGE_SELLER_PAYMENT = os.environ.get("MOORAGE_SELLER_PAYMENT", "")
 #: Mail to owners. Without a server nothing is mailed; the console shows the same.
 EMAIL_HOST = os.environ.get("MOORAGE_MAIL_HOST", "")
-EMAIL_PORT = _whole("MOORAGE_MAIL_PORT") or 587
+EMAIL_PORT = _env.whole("MOORAGE_MAIL_PORT") or 587
 EMAIL_HOST_USER = os.environ.get("MOORAGE_MAIL_USER", "")
 EMAIL_HOST_PASSWORD = os.environ.get("MOORAGE_MAIL_PASSWORD", "")
-EMAIL_USE_TLS = _text("MOORAGE_MAIL_TLS", "yes") != "no"
+EMAIL_USE_TLS = _env.text("MOORAGE_MAIL_TLS", "yes") != "no"
 EMAIL_TIMEOUT = 10
 EMAIL_BACKEND = f"django.core.mail.backends.{'smtp' if EMAIL_HOST else 'dummy'}.EmailBackend"
-DEFAULT_FROM_EMAIL = _text("MOORAGE_MAIL_FROM", "moorage@localhost")
+DEFAULT_FROM_EMAIL = _env.text("MOORAGE_MAIL_FROM", "moorage@localhost")
 if STRIPE_API_KEY and not STRIPE_WEBHOOK_SECRETS:
     raise ImproperlyConfigured("Set STRIPE_WEBHOOK_SECRET too: without it anybody could mark an invoice as paid.")
 
 # --- Django --------------------------------------------------------------------------------------------------------
 
-SECRET_KEY = _text("MOORAGE_SECRET_KEY")
+SECRET_KEY = _env.text("MOORAGE_SECRET_KEY")
 #: Key of the envelope around registry credentials, independent of Django's own uses of the secret.
 MOORAGE_ENVELOPE_KEY = hashlib.sha256(b"moorage envelope\0" + SECRET_KEY.encode()).digest()
 
 DEBUG = False
 _console = urlsplit(MOORAGE_CONSOLE_URL)
-ALLOWED_HOSTS = [_console.hostname or "127.0.0.1", *_listed("MOORAGE_ALLOWED_HOSTS")]
+ALLOWED_HOSTS = [_console.hostname or "127.0.0.1", *_env.listed("MOORAGE_ALLOWED_HOSTS")]
 CSRF_TRUSTED_ORIGINS = [MOORAGE_CONSOLE_URL]
 
 INSTALLED_APPS = [
@@ -237,7 +190,7 @@ TEMPLATES = [
     },
 ]
 
-DATABASES = {"default": _database(_text("DATABASE_URL"))}
+DATABASES = {"default": database(_env.text("DATABASE_URL"))}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -271,25 +224,7 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = _is_https
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _is_https else None
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-CONTENT_SECURITY_POLICY = {
-    "DIRECTIVES": {
-        "default-src": ["'none'"],
-        "script-src": ["'self'"],
-        "style-src": ["'self'"],
-        "img-src": ["'self'", "data:"],
-        "connect-src": ["'self'"],
-        "font-src": ["'self'"],
-        # A form that redirects to the provider's page has to be allowed to.
-        "form-action": [
-            "'self'",
-            "https://checkout.stripe.com",
-            "https://billing.stripe.com",
-            *([STRIPE_BASE_URL] if STRIPE_BASE_URL else []),
-        ],
-        "base-uri": ["'none'"],
-        "frame-ancestors": ["'none'"],
-    },
-}
+CONTENT_SECURITY_POLICY = content_policy.of_console(stripe_url=STRIPE_BASE_URL)
 #: A Compose file has its own, smaller limit; this one is for any other body.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 SILENCED_SYSTEM_CHECKS: list[str] = []
@@ -316,7 +251,7 @@ SPECTACULAR_SETTINGS = {
 
 # --- Celery --------------------------------------------------------------------------------------------------------
 
-CELERY_BROKER_URL = _text("BROKER_URL")
+CELERY_BROKER_URL = _env.text("BROKER_URL")
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -337,25 +272,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-#: The sweeps: work is found here even when every message was lost.
-CELERY_BEAT_SCHEDULE = {
-    # No expiry: a worker's clock would have to agree with beat's. What has piled up is one statement each, because a
-    # sweep that is not due is none (deployments/sweep_turns.py).
-    name: {"task": task, "schedule": seconds, "options": {"headers": {"every": seconds}}}
-    for name, task, seconds in [
-        ("sweep-deployments", "moorage.deployments.tasks.sweep", 5.0),
-        ("reap-orphans", "moorage.deployments.tasks.reap_orphans", 20.0),
-        ("report-remains", "moorage.deployments.tasks.report_remains", 300.0),
-        ("check-vitality", "moorage.deployments.tasks.check_vitality", 5.0),
-        ("meter-replicas", "moorage.deployments.tasks.meter_replicas", 10.0),
-        ("forget-history", "moorage.deployments.tasks.forget_history", 600.0),
-        ("rate-usage", "moorage.billing.tasks.rate", 2.0),
-        ("run-billing", "moorage.billing.tasks.sweep", 30.0),
-        ("reconcile", "moorage.billing.tasks.reconcile", 15.0),
-        ("watch-usage", "moorage.billing.tasks.watch_usage", 60.0),
-        ("reconcile-runtime", "moorage.billing.tasks.reconcile_runtime", 15.0),
-    ]
-}
+CELERY_BEAT_SCHEDULE = beat.SCHEDULE
+#: Without a file that remembers when a sweep last ran: by a clock that was put back since, it would say "in an hour".
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"
 
 # --- Logs: one event a line, key=value -----------------------------------------------------------------------------
 
@@ -364,7 +283,7 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name} {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": _text("MOORAGE_LOG_LEVEL", "INFO")},
+    "root": {"handlers": ["stderr"], "level": _env.text("MOORAGE_LOG_LEVEL", "INFO")},
     "loggers": {
         name: {"level": "WARNING"}
         # Each announces what our own lines say better, several times a second.

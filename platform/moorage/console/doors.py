@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 
 from moorage.accounts import queries as accounts
 from moorage.accounts.actor import Actor
-from moorage.accounts.models import Membership, Organization, Role, User
+from moorage.accounts.models import Membership, Role, User
 from moorage.kernel.errors import NotFound, Refused
 
 Rest = ParamSpec("Rest")
@@ -83,9 +83,3 @@ def _as_pages() -> Iterator[None]:
         raise Http404(error.message) from error
     except Refused as error:
         raise PermissionDenied(error.message) from error
-
-
-def organization_of(request: HttpRequest) -> Organization | None:
-    """The organization of the page, where it has one."""
-    membership = getattr(request, "membership", None)
-    return membership.organization if isinstance(membership, Membership) else None

@@ -118,7 +118,7 @@ def platform_programs(
         ),
         Program(
             name="beat",
-            argv=(*celery, "beat", "--loglevel", "WARNING", "--schedule", f"{run_directory}/beat", "--pidfile="),
+            argv=(*celery, "beat", "--loglevel", "WARNING", "--pidfile="),
             withheld=(*_PROVISIONERS, "STRIPE_API_KEY"),
             is_confined=True,
         ),
