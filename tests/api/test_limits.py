@@ -95,6 +95,27 @@ def test_a_keys_limits_and_networks_change_together_and_are_audited(alice: Calle
     assert entry.detail["after"] == {"tokens_per_minute": 100}
 
 
+def test_a_keys_priority_changes_where_it_is_named_and_gateways_are_told(alice: Caller, cast: Cast) -> None:
+    key = ApiKey.objects.for_organization(cast.alice.organization).get()
+
+    raised = alice("PUT", f"keys/{key.pk}/limits", {"priority": "high"}).json()
+    left = alice("PUT", f"keys/{key.pk}/limits", {}).json()
+    refused = alice("PUT", f"keys/{key.pk}/limits", {"priority": "urgent"})
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT document ->> 'priority' FROM gateway_key WHERE id = %s", [key.pk])
+        assert cursor.fetchone() == ("high",)
+        cursor.execute(
+            "SELECT count(*) FROM pg_trigger JOIN pg_attribute ON attrelid = tgrelid AND attnum = ANY (tgattr::int2[])"
+            " WHERE tgname = 'api_key_changed' AND attname = 'priority'"
+        )
+        assert cursor.fetchone() == (1,), "nobody is told of it"
+    assert (raised["priority"], left["priority"]) == ("high", "high")
+    assert error_of(refused, 422)["param"] == "priority"
+    entry = AuditEntry.objects.get(subject=key.pk, action="key.priority_changed")
+    assert entry.detail == {"before": "normal", "after": "high"}
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [

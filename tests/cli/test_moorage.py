@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from moorage.accounts.models import ApiKey
 from moorage.cli.main import main
 from moorage.deployments.models import Deployment
+from tests.cast import Cast
 from tests.cli.conftest import Run
 from tests.deployments.conftest import COMPOSE
 
@@ -61,6 +63,21 @@ def test_limits_are_set_shown_and_taken_away(moorage: Run, capsys: pytest.Captur
     assert moorage("limits", "--none") == 0
     assert moorage("limits") == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_keys_priority_changes_without_its_limits(
+    moorage: Run, committed_cast: Cast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = ApiKey.objects.for_organization(committed_cast.alice.organization).earliest("created_at").pk
+    moorage("limits", "--key", key, "--set", "requests_per_minute=60", "--network", "127.0.0.0/8")
+
+    assert moorage("limits", "--key", key, "--priority", "high") == 0
+    assert capsys.readouterr().out.endswith("network: 127.0.0.0/8\npriority: high\n")
+    assert moorage("limits", "--key", key) == 0
+    assert "requests_per_minute: 60 of 60 left" in capsys.readouterr().out
+
+    assert moorage("limits", "--priority", "high") == 1
+    assert "--key" in capsys.readouterr().err
 
 
 def test_a_broken_file_is_refused_with_its_lines(

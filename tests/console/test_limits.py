@@ -45,6 +45,18 @@ def test_a_keys_networks_are_lines(alice: Client, cast: Cast) -> None:
     assert key.networks == ["10.0.0.0/8", "2001:db8::/32"]
 
 
+def test_a_keys_priority_is_changed_beside_its_limits(alice: Client, cast: Cast) -> None:
+    cast.alice.key()
+    key = ApiKey.objects.get()
+
+    alice.post(f"/harbour/keys/{key.pk}/limits", {**EMPTY, "networks": "", "priority": "low"})
+    page = text_of(alice.get(f"/harbour/keys/{key.pk}/limits"))
+
+    key.refresh_from_db()
+    assert key.priority == "low"
+    assert '<option value="low" selected>' in page
+
+
 def test_who_pays_sets_budgets_and_a_developer_only_sees_them(cast: Cast, signed_in: SignIn) -> None:
     developer = signed_in(cast.bob.user)
     refused = developer.post("/harbour/limits", {**EMPTY, "money_per_month": "1"})

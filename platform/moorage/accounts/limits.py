@@ -15,7 +15,7 @@ from django.db import transaction
 from moorage.accounts import audit
 from moorage.accounts.actor import Actor
 from moorage.accounts.errors import InvalidAccount
-from moorage.accounts.models import Allowance, ApiKey, Organization, SubjectLimit
+from moorage.accounts.models import Allowance, ApiKey, Organization, Priority, SubjectLimit
 from moorage.kernel import clock, window
 from moorage.kernel.money import PICO, Money
 from moorage.wire.limits import NAMES, NO_LIMITS, Limits, Measure
@@ -97,6 +97,21 @@ def set_networks(*, key: ApiKey, networks: Iterable[str], by: Actor) -> None:
             action="key.networks_changed",
             subject=key.id,
             detail={"before": before, "after": wanted},
+        )
+
+
+@transaction.atomic
+def set_priority(*, key: ApiKey, priority: Priority, by: Actor) -> None:
+    """``key`` has this share of the turns from now on; gateways know within a second."""
+    if priority != key.priority:
+        before, key.priority = key.priority, priority
+        ApiKey.objects.filter(pk=key.pk).update(priority=priority)
+        audit.record(
+            organization=key.organization,
+            by=by,
+            action="key.priority_changed",
+            subject=key.id,
+            detail={"before": str(before), "after": str(priority)},
         )
 
 

@@ -203,7 +203,7 @@ LIMITS: Final = {
         },
     ],
 }
-KEY_LIMITS: Final = {**LIMITS, "networks": ["192.0.2.0/24"]}
+KEY_LIMITS: Final = {**LIMITS, "networks": ["192.0.2.0/24"], "priority": "normal"}
 REGISTRY: Final = {"host": "ghcr.io", "username": "harbour", "created_at": AT, "created_by": KEY_ID}
 WHOAMI: Final = {
     "key": KEY,

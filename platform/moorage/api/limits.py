@@ -7,7 +7,7 @@ from rest_framework.response import Response
 
 from moorage.accounts import limits as accounts_limits
 from moorage.accounts.errors import InvalidAccount
-from moorage.accounts.models import ApiKey
+from moorage.accounts.models import ApiKey, Priority
 from moorage.api import examples
 from moorage.api.doors import OrganizationView
 from moorage.api.keys import KeyNotFound
@@ -99,9 +99,13 @@ class KeyLimitsView(_LimitsView):
         raises=[KeyNotFound, InvalidAccount],
     )
     def put(self, _request: Request, key_id: str) -> Response:
-        """Replaces all limits and the networks; what is left out is not limited. Gateways hold them within a second."""
+        """Replaces all limits and the networks; what is left out is not limited. A priority that is left out stays.
+        Gateways hold them within a second.
+        """
         key = self._found(key_id)
         accounts_limits.set_networks(key=key, networks=self.body["networks"], by=self.actor)
+        if self.body["priority"] is not None:
+            accounts_limits.set_priority(key=key, priority=Priority(self.body["priority"]), by=self.actor)
         self.set(key.pk)
         return self._answer(key)
 
@@ -112,7 +116,7 @@ class KeyLimitsView(_LimitsView):
         return key
 
     def _answer(self, key: ApiKey) -> Response:
-        return Response({**self.shown(key.pk), "networks": key.networks})
+        return Response({**self.shown(key.pk), "networks": key.networks, "priority": key.priority})
 
 
 class DeploymentLimitsView(_LimitsView):

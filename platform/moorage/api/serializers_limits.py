@@ -8,6 +8,7 @@ from typing import Any, Final
 from rest_framework import serializers
 
 from moorage.accounts.limits import MOST, MOST_MONEY, MOST_NETWORKS, Use
+from moorage.accounts.models import Priority
 from moorage.api.fields import Fields
 from moorage.kernel import window
 from moorage.kernel.money import Money
@@ -58,7 +59,14 @@ class NetworkFields(Fields):
 
 
 class KeyLimitFields(LimitFields, NetworkFields):
-    """All limits of a key, and where it may be used from."""
+    """All limits of a key, where it may be used from, and its share of the turns."""
+
+    priority = serializers.ChoiceField(
+        choices=Priority.choices,
+        default=None,
+        allow_null=True,
+        help_text="Its share of the turns among your keys while requests wait for a busy model. Null: as it is.",
+    )
 
 
 class LimitsSerializer(serializers.Serializer):
@@ -97,6 +105,7 @@ class KeyLimitsAndUseSerializer(LimitsAndUseSerializer):
     """The same of a key."""
 
     networks = serializers.ListField(child=serializers.CharField())
+    priority = serializers.ChoiceField(choices=Priority.choices)
 
 
 def limits_from(fields: Mapping[str, Any]) -> Limits:

@@ -16,7 +16,7 @@ import httpx
 
 from moorage.cli import following, nodes
 from moorage.cli.client import ApiRefused, Client
-from moorage.kernel.errors import PlatformError
+from moorage.kernel.errors import InvalidInput, PlatformError
 
 
 def main(
@@ -94,6 +94,7 @@ def _parser() -> argparse.ArgumentParser:
         help="such as money_per_month=12.50; together these replace all limits, and a key's networks",
     )
     limits.add_argument("--network", action="append", metavar="CIDR", help="with --set: where the key may be used from")
+    limits.add_argument("--priority", choices=("low", "normal", "high"), help="with --key: its share of the turns")
     limits.add_argument("--none", action="store_true", help="take all limits away")
     usage = verb("usage", _usage, "Show the month's usage.", is_named=False)
     usage.add_argument("--period", metavar="YYYY-MM", help="another month than this one")
@@ -194,10 +195,16 @@ def _limits(client: Client, chosen: argparse.Namespace) -> None:
         path = f"/keys/{chosen.key}/limits"
     elif chosen.deployment:
         path = f"/deployments/{chosen.deployment}/limits"
-    if chosen.set or chosen.none or chosen.network:
+    if chosen.priority and not chosen.key:
+        raise InvalidInput("--priority is a key's: name the key with --key.")
+    if chosen.set or chosen.none or chosen.network or chosen.priority:
         wanted: dict[str, Any] = dict(pair.partition("=")[::2] for pair in chosen.set or [])
+        if chosen.priority and not (chosen.set or chosen.none or chosen.network):
+            now = client.call("GET", path)
+            wanted = {name: limit for name, limit in now["limits"].items() if limit is not None}
+            chosen.network = now["networks"]
         if chosen.key:
-            wanted["networks"] = chosen.network or []
+            wanted |= {"networks": chosen.network or [], "priority": chosen.priority}
         answer = client.call("PUT", path, json=wanted)
     else:
         answer = client.call("GET", path)
@@ -206,6 +213,8 @@ def _limits(client: Client, chosen: argparse.Namespace) -> None:
         print(f"{use['name']}: {use['remaining']} of {use['limit']} left{until}")
     for network in answer.get("networks", []):
         print(f"network: {network}")
+    if "priority" in answer:
+        print(f"priority: {answer['priority']}")
 
 
 def _usage(client: Client, chosen: argparse.Namespace) -> None:

@@ -8,6 +8,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 
 from moorage.accounts.limits import MOST, MOST_MONEY
+from moorage.accounts.models import Priority
 from moorage.console.forms_money import MoneyForm
 from moorage.kernel.money import Money, amount_text
 from moorage.wire.limits import NAMES, Limits, Measure
@@ -54,7 +55,7 @@ class LimitForm(MoneyForm):
 
 
 class KeyLimitForm(LimitForm):
-    """The same of a key, and where it may be used from."""
+    """The same of a key, where it may be used from, and its share of the turns."""
 
     networks = forms.CharField(
         label=_("Networks"),
@@ -62,6 +63,13 @@ class KeyLimitForm(LimitForm):
         max_length=4000,
         help_text=_("One a line, such as 192.0.2.0/24. Calls from elsewhere are refused. Empty: from anywhere."),
         widget=forms.Textarea(attrs={"rows": 3, "spellcheck": "false"}),
+    )
+
+    priority = forms.ChoiceField(
+        label=_("Priority"),
+        choices=Priority.choices,
+        required=False,
+        help_text=_("Its share of the turns among your keys while requests wait for a busy model."),
     )
 
     def network_list(self) -> list[str]:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods
 from moorage.accounts import limits as accounts_limits
 from moorage.accounts import queries as accounts
 from moorage.accounts.limits import Use
-from moorage.accounts.models import ApiKey, Membership, Role
+from moorage.accounts.models import ApiKey, Membership, Priority, Role
 from moorage.console.doors import actor_of, member
 from moorage.console.forms_limits import KeyLimitForm, LimitForm, shown
 from moorage.deployments import queries as deployments
@@ -89,7 +89,8 @@ def _show(request: HttpRequest, page: _Page) -> HttpResponse:
     initial = dict(shown(known))
     kind: type[LimitForm] = LimitForm
     if page.key is not None:
-        kind, initial["networks"] = KeyLimitForm, "\n".join(page.key.networks)
+        kind = KeyLimitForm
+        initial |= {"networks": "\n".join(page.key.networks), "priority": page.key.priority}
     form = kind(request.POST if request.method == "POST" else None, initial=initial, currency=whose.currency)
     if request.method == "POST":
         accounts.require_role(page.membership, page.allowed)
@@ -110,6 +111,9 @@ def _set(request: HttpRequest, page: _Page, form: LimitForm) -> bool:
     try:
         if page.key is not None and isinstance(form, KeyLimitForm):
             accounts_limits.set_networks(key=page.key, networks=form.network_list(), by=by)
+            if form.cleaned_data["priority"]:
+                chosen = Priority(form.cleaned_data["priority"])
+                accounts_limits.set_priority(key=page.key, priority=chosen, by=by)
         accounts_limits.set_limits(
             organization=page.membership.organization, subject=page.subject, limits=form.limits(), by=by
         )
