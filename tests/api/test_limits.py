@@ -113,7 +113,7 @@ def test_a_keys_priority_changes_where_it_is_named_and_gateways_are_told(alice: 
     assert (raised["priority"], left["priority"]) == ("high", "high")
     assert error_of(refused, 422)["param"] == "priority"
     entry = AuditEntry.objects.get(subject=key.pk, action="key.priority_changed")
-    assert entry.detail == {"before": "normal", "after": "high"}
+    assert (entry.detail["before"], entry.detail["after"]) == ("normal", "high")
 
 
 @pytest.mark.parametrize(

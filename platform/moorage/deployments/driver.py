@@ -12,6 +12,7 @@ from django.db import connection, transaction
 
 from moorage.artifacts.models import Artifact
 from moorage.deployments import leases, states
+from moorage.deployments.lease_keeper import Hold
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.deployments.pins import Pin
 from moorage.deployments.reasons import Reason
@@ -34,6 +35,8 @@ class Driver:
     epoch: int
     runtime: ContainerRuntime
     renewed_at: float = dataclasses.field(default_factory=time.monotonic)
+    #: What keeps the lease during a call that lasts.
+    hold: Hold | None = None
     #: Since when somebody waits for it, and when each stage of its coming back was passed.
     since: dt.datetime | None = None
     marks: dict[str, dt.datetime] = dataclasses.field(default_factory=dict)
@@ -83,16 +86,22 @@ class Driver:
         for name, value in fields.items():
             setattr(self.replica, name, value)
 
-    def check(self) -> None:
-        """Raises LeaseLost where it is."""
-        if not leases.renew(Replica, self.replica.pk, self.epoch):
-            raise LeaseLost
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """A transaction in which nobody else takes the lease; LeaseLost where somebody has."""
+        with transaction.atomic():
+            mine = Replica.objects.select_for_update(no_key=True).filter(pk=self.replica.pk, epoch=self.epoch)
+            if mine.first() is None:
+                raise LeaseLost
+            yield
 
     def keep(self) -> None:
         """Renews the lease when it is time, and notices that the replica is wanted no more."""
         if time.monotonic() - self.renewed_at < _RENEW_SECONDS:
             return
         self.renewed_at = time.monotonic()
+        if self.hold is not None:
+            self.hold.show()
         if not leases.renew(Replica, self.replica.pk, self.epoch):
             raise LeaseLost
         if Replica.objects.values_list("status", flat=True).get(pk=self.replica.pk) != self.replica.status:

@@ -8,6 +8,7 @@ from django.db import transaction
 from moorage.accounts.actor import MOORAGE
 from moorage.deployments import leases, resting, scaling, states
 from moorage.deployments.driver import Driver, LeaseLost
+from moorage.deployments.lease_keeper import KEEPER
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.deployments.pins import Pin
 from moorage.deployments.reasons import Reason
@@ -39,10 +40,11 @@ def make_room(replica_ids: Iterable[str], *, asker: Replica, runtime: ContainerR
 @transaction.atomic
 def _drain(replica: Replica, why: str) -> bool:
     """It gets no new request, and one fewer is wanted: else another would be made at once, for nobody."""
+    # The deployment's row before the replica's, as everywhere.
+    ring(replica.deployment_id)
     if not states.move_replica(replica, to=R.DRAINING, reason=Reason.MEMORY_NEEDED, detail=why):
         return False
     scaling.want_one_fewer(replica, why=Reason.MEMORY_NEEDED.explain(why))
-    ring(replica.deployment_id)
     return True
 
 
@@ -54,9 +56,10 @@ def _stop(replica_id: str, why: str, runtime: ContainerRuntime) -> bool:
         replica = Replica.objects.select_related("revision", "deployment").get(pk=replica_id)
         if replica.status != R.FROZEN or replica.wake_at is not None:
             return False
-        driver = Driver(replica=replica, epoch=epoch, runtime=runtime)
-        driver.move(R.STOPPED, Reason.MEMORY_NEEDED, why)
-        resting.stop(driver)
+        with KEEPER.keeping(Replica, replica_id, epoch):
+            driver = Driver(replica=replica, epoch=epoch, runtime=runtime)
+            driver.move(R.STOPPED, Reason.MEMORY_NEEDED, why)
+            resting.stop(driver)
     except LeaseLost:
         return False
     finally:

@@ -66,8 +66,9 @@ def claim_sleeper(replica: Replica, *, now: dt.datetime) -> int | None:
 
 
 def renew(model: Row, pk: str, epoch: int) -> bool:
-    """Holds it for another LEASE; False if it is lost."""
-    return bool(model.objects.filter(pk=pk, epoch=epoch).update(lease_until=Now() + LEASE))
+    """Holds it for another LEASE; False if it is lost, or given back."""
+    held = model.objects.filter(pk=pk, epoch=epoch, lease_until__isnull=False)
+    return bool(held.update(lease_until=Now() + LEASE))
 
 
 def give_back(model: Row, pk: str, epoch: int) -> None:

@@ -13,6 +13,7 @@ from typing import Final
 
 from moorage.deployments import awakenings, leases, placing, pulling, resting, starting, states, stopping, waking
 from moorage.deployments.driver import Driver, LeaseLost
+from moorage.deployments.lease_keeper import KEEPER, Keeper
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.deployments.reasons import Reason
 from moorage.deployments.tiers import Tier
@@ -46,23 +47,28 @@ class Wish:
     route: Callable[[Replica], states.RouteChange | None] | None = None
 
 
-def drive(replica_id: str, *, runtime: ContainerRuntime, wish: Wish | None = None) -> ReplicaStatus | None:
+def drive(
+    replica_id: str, *, runtime: ContainerRuntime, wish: Wish | None = None, keeper: Keeper = KEEPER
+) -> ReplicaStatus | None:
     """Takes a replica as far as it goes now. Returns where it stands, or None if somebody else is at it."""
     epoch = leases.claim(Replica, replica_id)
     if epoch is None:
         return None
     replica = Replica.objects.select_related("revision", "deployment__target").get(pk=replica_id)
-    return drive_taken(Taken(replica=replica, epoch=epoch), runtime=runtime, wish=wish)
+    return drive_taken(Taken(replica=replica, epoch=epoch), runtime=runtime, wish=wish, keeper=keeper)
 
 
-def drive_taken(taken: Taken, *, runtime: ContainerRuntime, wish: Wish | None = None) -> ReplicaStatus | None:
+def drive_taken(
+    taken: Taken, *, runtime: ContainerRuntime, wish: Wish | None = None, keeper: Keeper = KEEPER
+) -> ReplicaStatus | None:
     """The same, by whoever has its lease already; it is given back."""
     replica, epoch = taken.replica, taken.epoch
     driver = Driver(replica=replica, epoch=epoch, runtime=runtime)
     if wish is not None:
         driver.since, driver.marks, driver.route = wish.since, {**wish.marks}, wish.route
     try:
-        _steps(driver)
+        with keeper.keeping(Replica, replica.pk, epoch) as driver.hold:
+            _steps(driver)
         came_back = _announce(driver, wish)
     except LeaseLost:
         log.info("replica_lease_lost replica=%s", replica.pk)
@@ -77,11 +83,14 @@ def drive_taken(taken: Taken, *, runtime: ContainerRuntime, wish: Wish | None = 
     if came_back is not None:
         _write_down(driver, came_back, is_waited_for=wish is not None)
     if replica.wake_at is None and _is_wanted_awake(replica):
-        return drive(replica.pk, runtime=runtime, wish=wish)
+        return drive(replica.pk, runtime=runtime, wish=wish, keeper=keeper)
     return ReplicaStatus(replica.status)
 
 
 def _steps(driver: Driver) -> None:
+    if driver.replica.status in {R.READY, R.DRAINING}:
+        waking.let_run(driver)
+        return
     while True:
         before = driver.replica.status
         match ReplicaStatus(before):

@@ -176,6 +176,8 @@ def _care(replica: ObservedReplica, now: dt.datetime, *, sleeps: bool, is_off: b
     match replica.status:
         case R.READY | R.DRAINING if replica.container in {"exited", "absent"}:
             yield Fail(replica.id, *_end_of(replica))
+        case R.READY | R.DRAINING if replica.container == "paused" and not replica.is_driven:
+            yield Drive(replica.id)
         case R.READY if replica.is_stuck and replica.container == "running":
             yield Fail(replica.id, Reason.NO_TOKENS, replica.stuck_why)
         case R.FROZEN if replica.container in {"exited", "absent"}:

@@ -9,9 +9,11 @@
 """
 
 import datetime as dt
+import functools
 import logging
 from typing import Final
 
+from django.db import transaction
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
@@ -28,6 +30,7 @@ from moorage.deployments import (
     trials,
     updates,
 )
+from moorage.deployments.lease_keeper import KEEPER, Keeper
 from moorage.deployments.models import Deployment, DeploymentStatus, Replica, ReplicaStatus
 from moorage.deployments.observed import Seen, look, off_reason
 from moorage.deployments.reasons import Reason
@@ -45,8 +48,10 @@ REST: Final = dt.timedelta(seconds=60)
 _MOST_ROUNDS: Final = 5
 
 
-def reconcile(deployment_id: str, *, runtime: ContainerRuntime) -> tuple[str, ...]:
+def reconcile(deployment_id: str, *, runtime: ContainerRuntime, keeper: Keeper = KEEPER) -> tuple[str, ...]:
     """Reconciles one deployment; returns the ids of replicas that have to be driven.
+
+    ``keeper`` renews the lease while the runtime takes its time.
 
     Empty if somebody else is at it: they are told to look once more before they stop.
     """
@@ -62,7 +67,8 @@ def reconcile(deployment_id: str, *, runtime: ContainerRuntime) -> tuple[str, ..
             seen_at = deployment.reconcile_at
             if deployment.status == DeploymentStatus.DELETED or deployment.target is None:
                 return ()
-            to_drive |= dict.fromkeys(_round(deployment, epoch, runtime))
+            with keeper.keeping(Deployment, deployment_id, epoch):
+                to_drive |= dict.fromkeys(_round(deployment, epoch, runtime))
             # Zero rows: a look became due while we looked, or the lease was lost.
             finished = bool(
                 Deployment.objects.filter(
@@ -89,6 +95,9 @@ def _claim(deployment_id: str) -> int | None:
 def _round(deployment: Deployment, epoch: int, runtime: ContainerRuntime) -> tuple[str, ...]:
     now = database_clock.now()
     seen = look(deployment, runtime=runtime)
+    if not leases.renew(Deployment, deployment.pk, epoch):
+        # The look took too long, or we stood still: somebody else has seen what is newer.
+        return ()
     is_off = off_reason(deployment)
     assert deployment.target is not None
     models = updates.shaped(
@@ -110,33 +119,25 @@ def _perform(
 ) -> tuple[str, ...]:
     """Writes what the plan says; a move that lost its race is dropped and planned anew next time."""
     to_drive = []
+    move = functools.partial(states.move_replica, deployment_epoch=epoch)
     for step in steps:
         match step:
             case actions.Create(model_key=key, revision_id=revision_id):
-                if not Deployment.objects.filter(
-                    pk=deployment.pk, epoch=epoch, target_id=deployment.target_id
-                ).exists():
+                created = _create(deployment, key, revision_id, epoch)
+                if created is None:
                     return ()
-                replica = Replica.objects.create(
-                    deployment=deployment,
-                    revision_id=revision_id,
-                    model_key=key,
-                    reason_code=Reason.NEW.code,
-                    reason=Reason.NEW.explain(),
-                    created_at=database_clock.now(),
-                )
-                to_drive.append(replica.pk)
+                to_drive.append(created)
             case actions.Drive(replica_id=replica_id):
                 to_drive.append(replica_id)
             case actions.Drain(replica_id=replica_id, reason=reason):
-                states.move_replica(seen.rows[replica_id], to=R.DRAINING, reason=reason)
-                if reason is Reason.MAKES_WAY:
+                is_moved = move(seen.rows[replica_id], to=R.DRAINING, reason=reason)
+                if is_moved and reason is Reason.MAKES_WAY:
                     updates.made_way(deployment)
             case actions.Stop(replica_id=replica_id, reason=reason, detail=detail):
-                if states.move_replica(seen.rows[replica_id], to=R.STOPPING, reason=reason, detail=detail):
+                if move(seen.rows[replica_id], to=R.STOPPING, reason=reason, detail=detail):
                     to_drive.append(replica_id)
             case tiers.Rest(replica_id=replica_id, to=to, reason=reason, detail=detail):
-                if states.move_replica(seen.rows[replica_id], to=to, reason=reason, detail=detail):
+                if move(seen.rows[replica_id], to=to, reason=reason, detail=detail):
                     to_drive.append(replica_id)
             case tiers.Wake(replica_id=replica_id):
                 if states.ask_awake(seen.rows[replica_id]):
@@ -145,8 +146,25 @@ def _perform(
                 replica = seen.rows[replica_id]
                 observed = next(one for one in seen.replicas if one.id == replica_id)
                 reason, detail = last_words.particulars(replica, reason, detail, runtime)
-                states.move_replica(replica, to=R.FAILED, reason=reason, detail=detail, exit_code=observed.exit_code)
+                move(replica, to=R.FAILED, reason=reason, detail=detail, exit_code=observed.exit_code)
     return tuple(to_drive)
+
+
+@transaction.atomic
+def _create(deployment: Deployment, model_key: str, revision_id: str, epoch: int) -> str | None:
+    """A new replica's id; None where the lease is lost, which nobody takes in between, or something else is wanted."""
+    held = Deployment.objects.select_for_update(no_key=True)
+    if held.filter(pk=deployment.pk, epoch=epoch, target_id=deployment.target_id).first() is None:
+        return None
+    replica = Replica.objects.create(
+        deployment=deployment,
+        revision_id=revision_id,
+        model_key=model_key,
+        reason_code=Reason.NEW.code,
+        reason=Reason.NEW.explain(),
+        created_at=database_clock.now(),
+    )
+    return replica.pk
 
 
 def _next_look(deployment: Deployment) -> dt.timedelta:

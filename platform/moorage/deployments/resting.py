@@ -46,7 +46,7 @@ def stop(driver: Driver) -> None:
         driver.move(R.STOPPING, Reason.ENDED_ASLEEP)
         return
     save_log(replica, driver.runtime)
-    # Nobody else releases or reserves for it while this lease is held.
-    driver.check()
     fault.point("after_rest")
-    fleet.release(replica_id=replica.pk)
+    # Nobody else releases or reserves for it while this lease is held.
+    with driver.holding():
+        fleet.release(replica_id=replica.pk)

@@ -35,9 +35,9 @@ ASLEEP: Final = frozenset({R.FROZEN, R.STOPPED})
 #: A move with all that is written beside it, in one statement: somebody may be waiting for it. ``held`` keeps whoever
 #: writes the deployment's routes under its lock away, and is empty where the deployment wants something else by now.
 _MOVE: Final = """
-    WITH moved AS (
+    WITH {held}moved AS (
         UPDATE replica SET {changes} WHERE id = %(replica)s AND status = %(before)s
-        AND epoch = coalesce(%(epoch)s, epoch) RETURNING id
+        AND epoch = coalesce(%(epoch)s, epoch) {fence} RETURNING id
     ), spanned AS (
         INSERT INTO replica_status_span (replica_id, status, began_at)
         SELECT id, %(status)s, %(now)s FROM moved WHERE %(status)s <> %(before)s
@@ -47,10 +47,16 @@ _MOVE: Final = """
     ){routed}
     SELECT (SELECT count(*) FROM moved), {count}
 """
-_ROUTED: Final = """, held AS (
+#: For a step of a look: nobody has taken the deployment's lease since, and nobody does until the step is done.
+_FENCE: Final = """AND EXISTS (
+            SELECT 1 FROM deployment WHERE id = %(deployment)s AND epoch = %(deployment_epoch)s FOR SHARE)"""
+#: The deployment's row is locked before the replica's, here as everywhere.
+_HELD_FIRST: Final = "AND (SELECT count(*) FROM held) >= 0"
+_HELD: Final = """held AS (
         SELECT id FROM deployment WHERE id = %(deployment)s AND target_id = %(target)s AND NOT is_paused
         AND status NOT IN ('deleting', 'deleted') FOR NO KEY UPDATE
-    ), routed AS (
+    ), """
+_ROUTED: Final = """, routed AS (
         UPDATE route SET changed_at = %(now)s, document = %(document)s || jsonb_build_object(
             'version', greatest(%(version)s, coalesce((route.document ->> 'version')::bigint, 0) + 1))
         FROM held, moved WHERE route.id = %(route)s AND route.document -> 'replicas' = '[]' RETURNING route.id
@@ -76,14 +82,26 @@ def move_replica(
     detail: str = "",
     by: Actor = MOORAGE,
     epoch: int | None = None,
+    deployment_epoch: int | None = None,
     **fields: Any,
 ) -> bool:
-    """Moves ``replica`` on, if it still has the status (and, where given, the lease epoch) that it was loaded with.
+    """Moves ``replica`` on, if it still has the status (and, where given, the lease epoch) that it was loaded with, and
+    if its deployment still has ``deployment_epoch``, where the move is decided under its lease.
 
     False means that somebody else moved it meanwhile: drop what you know of it. ``replica`` is updated on success.
     A failed replica keeps the reason of its failure through stopping and gone.
     """
-    return _move(replica, to=to, reason=reason, detail=detail, by=by, epoch=epoch, route=None, fields=fields)[0]
+    moved, _ = _move(
+        replica,
+        to=to,
+        reason=reason,
+        detail=detail,
+        by=by,
+        epoch=epoch,
+        deployment_epoch=deployment_epoch,
+        fields=fields,
+    )
+    return moved
 
 
 def bring_to_service(
@@ -103,8 +121,9 @@ def _move(
     detail: str,
     by: Actor,
     epoch: int | None,
-    route: RouteChange | None,
     fields: Mapping[str, Any],
+    deployment_epoch: int | None = None,
+    route: RouteChange | None = None,
 ) -> tuple[bool, bool]:
     assert to in REPLICA_TRANSITIONS[ReplicaStatus(replica.status)], f"{replica.status} -> {to}"
     now = database_clock.now()
@@ -130,6 +149,7 @@ def _move(
         "replica": replica.pk,
         "before": str(replica.status),
         "epoch": epoch,
+        "deployment_epoch": deployment_epoch,
         "now": now,
         "deployment": replica.deployment_id,
         "event": new_event_id(),
@@ -148,6 +168,8 @@ def _move(
         }
     statement = _MOVE.format(
         changes=", ".join(f'"{column.column}" = %({name})s' for name, column in columns.items()),
+        fence=_HELD_FIRST if route is not None else _FENCE if deployment_epoch is not None else "",
+        held=_HELD if route is not None else "",
         routed=_ROUTED if route is not None else "",
         count="(SELECT count(*) FROM routed)" if route is not None else "0",
     )

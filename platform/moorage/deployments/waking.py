@@ -1,5 +1,6 @@
 """A replica that sleeps, brought back to service."""
 
+import logging
 from pathlib import Path
 
 from moorage.deployments import placing
@@ -14,6 +15,8 @@ from moorage.fleet.engines import Engine
 from moorage.fleet.models import Reservation
 from moorage.kernel import fault
 
+log = logging.getLogger(__name__)
+
 R = ReplicaStatus
 
 
@@ -23,6 +26,24 @@ def wake(driver: Driver) -> None:
         _thaw(driver)
     else:
         _start_again(driver)
+
+
+def let_run(driver: Driver) -> None:
+    """One that serves runs. Its container is paused only where whoever was about to put it to sleep lost the lease in
+    the middle of that call, and somebody else has woken it meanwhile: the runtime knows no epochs."""
+    replica = driver.replica
+    container = driver.runtime.inspect(replica.container_name)
+    if container is None or container.status != "paused":
+        return
+    try:
+        driver.runtime.unpause(replica.container_name)
+        if engine_sleep.can_sleep(Engine(driver.pin.engine), tuple(replica.argv)):
+            engine_sleep.wake(Path(replica.socket))
+    except (fleet_errors.ContainerMissing, fleet_errors.EngineDidNotSleep) as error:
+        # The next look sees what ended; one that gives no token is found by its vital signs.
+        log.warning("replica_not_let_run replica=%s error=%s", replica.pk, error.message)
+        return
+    log.warning("replica_let_run replica=%s", replica.pk)
 
 
 def _thaw(driver: Driver) -> None:

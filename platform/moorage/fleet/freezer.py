@@ -6,7 +6,8 @@ be paused and that runs, but waits for ever for one that it believes to run and 
 frozen here that the Engine has not paused itself.
 
 The files are found, never assumed: ``freezer.state`` of cgroup v1, ``cgroup.freeze`` of v2, of the cgroup in which the
-container's first process is, and only where that cgroup bears the container's id and its file may be written.
+container's first process is, and only where that cgroup bears the container's id and its file may be written. A worker
+in a container of its own does not see that process: it looks where an Engine puts containers, for that same id.
 """
 
 import dataclasses
@@ -19,6 +20,8 @@ _MOUNTS: Final = Path("/proc/self/mounts")
 _PROCESSES: Final = Path("/proc")
 #: The kernel freezes a process at its next step out of a system call.
 _FREEZE_SECONDS: Final = 2.0
+#: Under the mount, with cgroups of the Engine's own making and with systemd's.
+_PLACES: Final = ("docker/{id}", "system.slice/docker-{id}.scope")
 _PAUSE: Final = 0.0005
 
 Version = Literal[1, 2]
@@ -71,18 +74,14 @@ class Freezer:
 
 def find(*, pid: int, container_id: str, processes: Path = _PROCESSES, mounts: Path = _MOUNTS) -> Freezer | None:
     """The freezer of the container whose first process is ``pid`` to the Engine; None where it is not ours to write to:
-    in another namespace of processes or cgroups, on another machine, or read-only."""
+    not mounted where we are, on another machine, or read-only."""
     if pid <= 0 or len(container_id) < 12:
         return None
     try:
-        lines = (processes / str(pid) / "cgroup").read_text().splitlines()
         table = [line.split() for line in mounts.read_text().splitlines()]
     except OSError:
         return None
-    entries = [line.split(":", 2) for line in lines]
-    for _, controllers, path in (entry for entry in entries if len(entry) == 3):
-        if container_id not in path:
-            continue
+    for controllers, path in [*_of_process(processes / str(pid), container_id), *_by_name(container_id)]:
         if "freezer" in controllers.split(","):
             found = _file(table, "cgroup", path, "freezer.state", option="freezer")
             if found is not None:
@@ -92,6 +91,20 @@ def find(*, pid: int, container_id: str, processes: Path = _PROCESSES, mounts: P
             if found is not None:
                 return Freezer(file=found, version=2)
     return None
+
+
+def _of_process(process: Path, container_id: str) -> list[tuple[str, str]]:
+    """Controllers and path of its cgroups, where it is the container's: to us the number may be another's."""
+    try:
+        lines = (process / "cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    entries = [line.split(":", 2) for line in lines]
+    return [(entry[1], entry[2]) for entry in entries if len(entry) == 3 and container_id in entry[2]]
+
+
+def _by_name(container_id: str) -> list[tuple[str, str]]:
+    return [(controllers, place.format(id=container_id)) for place in _PLACES for controllers in ("freezer", "")]
 
 
 def _file(table: list[list[str]], kind: str, path: str, name: str, *, option: str) -> Path | None:
