@@ -1,5 +1,6 @@
 """What lies between a request for a sleeping model and the word to the gateways: counted, and safe though short."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,10 +8,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from moorage.deployments import arrivals, leases, reconcile, routes, services, states, waker
-from moorage.deployments.models import Replica, ReplicaStatus, Route, StatusSpan, TimelineEvent
+from moorage.deployments.models import Deployment, Replica, ReplicaStatus, Route, StatusSpan, TimelineEvent
 from moorage.deployments.reasons import Reason
 from moorage.fleet.isolation import Isolation
 from moorage.fleet.models import Reservation
+from moorage.fleet.runtime import Container, ContainerSpec
 from tests.cast import Cast
 from tests.deployments.conftest import Harbour
 from tests.deployments.test_waking import COMPOSE, ask, let_time_pass, ready, replica, replicas_on_route, sleeping
@@ -37,16 +39,68 @@ class Watched:
         return self._runtime.isolation(name)
 
 
+class Careful:
+    """A runtime that looks, before a container is made or started, whether the database forgets nothing if it dies."""
+
+    def __init__(self, harbour: Harbour) -> None:
+        self._runtime = harbour.runtime
+        self.unsafe_bytes: list[int] = []
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._runtime, name)
+
+    def ensure(self, spec: ContainerSpec) -> Container:
+        self._look()
+        return self._runtime.ensure(spec)
+
+    def start(self, name: str) -> None:
+        self._look()
+        self._runtime.start(name)
+
+    def _look(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), pg_current_wal_flush_lsn())")
+            self.unsafe_bytes.append(int(cursor.fetchone()[0]))
+
+
+@pytest.fixture
+def hurried(committed_cast: Cast) -> Iterator[None]:
+    """The session does not wait for the disk, as the waker's."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET synchronous_commit TO off")
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute("RESET synchronous_commit")
+
+
+@pytest.mark.parametrize("tier", [R.STOPPED, R.GONE])
+def test_no_engine_runs_in_room_that_a_crash_of_the_database_forgets(
+    tier: R, committed_cast: Cast, harbour: Harbour, hurried: None
+) -> None:
+    deployment = asleep(committed_cast, harbour, tier)
+    ask(deployment)
+    careful = Careful(harbour)
+
+    waker.answer(deployment.pk, runtime=careful)  # type: ignore[arg-type]
+
+    # A page's head may lie between the two places; a reservation is many times as long.
+    assert careful.unsafe_bytes and max(careful.unsafe_bytes) < 64
+    assert replica().status == R.READY
+
+
+def asleep(cast: Cast, harbour: Harbour, tier: R) -> Deployment:
+    """Alice's model in ``tier``; GONE: without a replica."""
+    if tier != R.GONE:
+        return sleeping(cast, harbour, tier)
+    deployment = ready(cast, harbour, COMPOSE.replace("frozen: 10m, stopped: 2h", "frozen: never, stopped: never"))
+    let_time_pass()
+    harbour.until(deployment, lambda _: not Replica.objects.exclude(status=R.GONE).exists())
+    return deployment
+
+
 @pytest.mark.parametrize("tier", list(MOST))
 def test_the_gateways_are_told_after_few_statements(tier: R, committed_cast: Cast, harbour: Harbour) -> None:
-    if tier == R.GONE:
-        deployment = ready(
-            committed_cast, harbour, COMPOSE.replace("frozen: 10m, stopped: 2h", "frozen: never, stopped: never")
-        )
-        let_time_pass()
-        harbour.until(deployment, lambda _: not Replica.objects.exclude(status=R.GONE).exists())
-    else:
-        deployment = sleeping(committed_cast, harbour, tier)
+    deployment = asleep(committed_cast, harbour, tier)
     ask(deployment)
 
     with CaptureQueriesContext(connection) as told:

@@ -108,10 +108,10 @@ class Driver:
             raise LeaseLost
 
 
-@contextlib.contextmanager
-def durably() -> Iterator[None]:
-    """What is written inside, and with it all that was written before, is on the database's disk at the end, also where
-    the waker does not wait for it otherwise. Meant for the time in which an engine loads."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit TO on")
-        yield
+def keep_what_is_written() -> None:
+    """All that was written until now is on the database's disk, also where the session does not wait for it, as the
+    waker's: called before a container is made or started, so that none runs in room that nobody knows of."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT set_config('synchronous_commit', 'on', true), pg_logical_emit_message(true, %s, '')", ["moorage"]
+        )

@@ -9,7 +9,7 @@ from typing import Final
 from django.conf import settings
 
 from moorage.artifacts import services as artifacts
-from moorage.deployments.driver import Driver, durably
+from moorage.deployments.driver import Driver, keep_what_is_written
 from moorage.deployments.last_words import explain_end, last_line, note_peak, save_log
 from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.queries import spec_of
@@ -44,6 +44,7 @@ def start(driver: Driver) -> None:
         return
     try:
         spec = container_spec(driver)
+        keep_what_is_written()
         container = driver.runtime.ensure(spec)
     except fleet_errors.RuntimeUnreachable:
         raise
@@ -57,9 +58,7 @@ def start(driver: Driver) -> None:
         driver.move(R.FAILED, Reason.START_REFUSED, error.message)
         return
     driver.mark("started")
-    # With it the reservation, without a wait that anybody feels: the engine loads.
-    with durably():
-        driver.record(engine_version=container.image[:80])
+    driver.record(engine_version=container.image[:80])
     _await_token(driver, spec.name, started=replica.status_changed_at)
 
 

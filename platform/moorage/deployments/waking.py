@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from moorage.deployments import placing
-from moorage.deployments.driver import Driver, durably
+from moorage.deployments.driver import Driver, keep_what_is_written
 from moorage.deployments.models import ReplicaStatus
 from moorage.deployments.reasons import Reason
 from moorage.deployments.tiers import Tier
@@ -82,6 +82,7 @@ def _start_again(driver: Driver) -> None:
     if reservation.node_id != replica.node_id or not _has_its_devices(driver, reservation):
         driver.move(R.STOPPING, Reason.NO_ROOM_TO_WAKE, "It has room elsewhere.")
         return
+    keep_what_is_written()
     try:
         driver.runtime.start(replica.container_name)
     except (fleet_errors.ContainerMissing, fleet_errors.StartFailed) as error:
@@ -89,9 +90,7 @@ def _start_again(driver: Driver) -> None:
         return
     fault.point("after_start_again")
     driver.mark("started")
-    # With it the reservation, without a wait that anybody feels: the engine loads.
-    with durably():
-        driver.move(R.STARTING, Reason.AWAKE)
+    driver.move(R.STARTING, Reason.AWAKE)
 
 
 def _has_its_devices(driver: Driver, reservation: Reservation) -> bool:

@@ -121,7 +121,7 @@ class Postgres:
         settings = {"listen_addresses": "", "unix_socket_directories": str(self.socket), "max_connections": "200"}
         settings |= {"shared_buffers": "64MB", "unix_socket_permissions": "0700", "log_checkpoints": "off"}
         if not self.is_durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         return Program(
             name="postgres",
