@@ -1,24 +1,33 @@
 """The pool as it would be after some decisions: what is free, kept in the order in which it would be taken. Pure.
 
 Nodes stand in sorted lists, so that the first one that fits is the best one: a decision looks at a few nodes.
-``pack`` takes the first in use by name, ``spread`` the emptiest.
+``pack`` takes the first in use by name, ``spread`` the emptiest, ``first`` the first by name, in use or not.
 """
 
 import bisect
 import heapq
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Literal
 
-from moorage.fleet.placement import GIB, ORGANIZATION_TAINT, Demand, DeviceState, NodeState, Placement, Policy
+from moorage.fleet.placement import GIB, ORGANIZATION_TAINT, Demand, DeviceState, NodeState, Placement
 from moorage.fleet.spot import Key, Spot, smallest_first
+
+#: How one of the nodes that fit is chosen: as the operator wants it, or by plain first fit, warm weights or not.
+Fit = Literal["pack", "spread", "first"]
+_WHY: Final[dict[Fit, str]] = {
+    "pack": "the first node in use that has room",
+    "spread": "the emptiest node",
+    "first": "the first node that has room, so that more of those who wait get a place",
+}
 
 
 class Board:
     """Open nodes with what is free on them; :meth:`take` changes it."""
 
-    def __init__(self, nodes: Iterable[NodeState], *, policy: Policy = "pack") -> None:
+    def __init__(self, nodes: Iterable[NodeState], *, policy: Fit = "pack") -> None:
         self.policy: Final = policy
-        self.spots: Final = {node.node_id: Spot(node) for node in nodes if node.is_open}
+        is_by_name = policy == "first"
+        self.spots: Final = {node.node_id: Spot(node, is_by_name=is_by_name) for node in nodes if node.is_open}
         self._by_devices: Final = sorted((spot.gpu_key, spot) for spot in self.spots.values() if spot.node.kinds)
         self._by_memory: Final = sorted((spot.cpu_key, spot) for spot in self.spots.values())
         self._warm: Final[dict[str, list[Spot]]] = {}
@@ -188,7 +197,8 @@ class Board:
                 return spot.devices_for(demand, with_slices=with_slices) is not None and spot.has_room(demand)
             return spot.has_room(demand)
 
-        for better in (self._own.get(demand.organization_id, ()), self._warm.get(demand.digest, ())):
+        warm = self._warm.get(demand.digest, ()) if self.policy != "first" else ()
+        for better in (self._own.get(demand.organization_id, ()), warm):
             fitting = [spot for spot in better if fits(spot)]
             if fitting:
                 return self._best(demand, fitting)
@@ -203,24 +213,38 @@ class Board:
 
     def _place_share(self, demand: Demand) -> Placement | None:
         """Beside the organization's own on a device that they share already; else on a free one."""
-        joined: list[tuple[bool, int, str, Spot, DeviceState]] = []
+        found = self._to_join(demand)
+        if found is None or self.policy == "first":
+            opened = self._to_open(demand)
+            if found is None or (opened and opened[0].node.name < found[0].node.name):
+                found = opened
+        return found and self.take(demand, found[0], (found[1],))
+
+    def _to_join(self, demand: Demand) -> tuple[Spot, DeviceState] | None:
+        """The device that its organization shares already with the least room that suffices."""
+        joined: list[tuple[tuple[bool | int | str, ...], Spot, DeviceState]] = []
         for device_id, spot in self._shared.get(demand.organization_id, {}).items():
             device = spot.shared[device_id]
             left = device.free_bytes - demand.gpu_share_bytes
             if left >= 0 and spot.node.node_id not in self._claimed and spot.has_room(demand):
-                joined.append((demand.digest not in spot.digests, left, device_id, spot, device))
-        if joined:
-            *_, spot, device = min(joined, key=lambda entry: entry[:3])
-            return self.take(demand, spot, (device,))
+                by_fit = (demand.digest not in spot.digests, left, device_id)
+                joined.append(((spot.node.name, device_id) if self.policy == "first" else by_fit, spot, device))
+        return min(joined, key=lambda entry: entry[0])[1:] if joined else None
+
+    def _to_open(self, demand: Demand) -> tuple[Spot, DeviceState] | None:
+        """The free device that it would be the first on: a slice before a whole one."""
+        found: list[tuple[Spot, DeviceState]] = []
         for with_slices in (True, False) if self._sliced else (False,):
             open_spots: Iterable[Spot] = (
                 self._with_slices() if with_slices else self._with_devices(1, demand.memory_bytes)
             )
-            found = self._first(demand, open_spots, with_slices=with_slices)
-            opened = found and found.device_to_open(demand, with_whole=not with_slices)
-            if found and opened:
-                return self.take(demand, found, (opened,))
-        return None
+            spot = self._first(demand, open_spots, with_slices=with_slices)
+            device = spot and spot.device_to_open(demand, with_whole=not with_slices)
+            if spot and device:
+                found.append((spot, device))
+                if self.policy != "first":
+                    break
+        return min(found, key=lambda entry: entry[0].node.name) if found else None
 
     def _why(self, demand: Demand, spot: Spot, devices: tuple[DeviceState, ...], *, is_warm: bool) -> str:
         node = spot.node
@@ -238,7 +262,7 @@ class Board:
         elif is_warm:
             parts.append("the weights are there")
         elif demand.wants_device:
-            parts.append("the first node in use that has room" if self.policy == "pack" else "the emptiest node")
+            parts.append(_WHY[self.policy])
         else:
             parts.append("the most free memory")
         return "; ".join(parts)

@@ -2,15 +2,22 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from moorage.fleet import preemption, refusals
-from moorage.fleet.board import Board
+from moorage.fleet.board import Board, Fit
 from moorage.fleet.placement import Demand, IdleReplica, NodeState, Placement, Policy, Refusal
 
 #: Who has waited for so long comes before larger ones of its priority, and one node is kept for the first of them.
 PATIENCE: Final = dt.timedelta(minutes=5)
+#: The ways to fill the pool that are tried, the one preferred first. Who spreads does not ask for density.
+_FITS: Final[Mapping[Policy, Sequence[Fit]]] = {"pack": ("pack", "first"), "spread": ("spread",)}
+
+#: Where somebody stands among those who wait.
+Turn = tuple[int | bool | dt.timedelta | str, ...]
+#: Bytes of devices, then bytes of memory, given to each class of the turn (priority, long wait), the first one first.
+Given = list[tuple[int, int]]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -27,11 +34,19 @@ class Asker:
         return self.waited >= PATIENCE
 
     @property
-    def turn(self) -> tuple[int | bool | dt.timedelta | str, ...]:
+    def turn(self) -> Turn:
         """Sorts those who wait: priority, long waits, size: large ones are the hardest to place."""
         demand = self.demand
         size = (not demand.is_all_gpus, -demand.gpus, -demand.gpu_share_bytes, -demand.memory_bytes)
         return (-demand.priority, not self.is_impatient, *size, -self.waited, self.replica_id)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A place for everybody who waits and fits, each in turn: what would be if all of them asked now."""
+
+    places: Mapping[str, Placement]  #: by replica
+    claimed_for: str  #: the replica that one node is kept for; empty: nobody
 
 
 def place(
@@ -51,51 +66,87 @@ def decide(
 ) -> Placement | Refusal:
     """Where ``asker`` goes when all those go first whose turn comes before its own.
 
-    1. Those before it get their places, though they are not given them now: they ask for themselves.
-    2. The asker gets the best of what is left.
+    1. Everybody who waits gets a place in the densest plan, though it is not given now: they ask for themselves.
+    2. The asker gets its place in that plan.
     3. Else the room of those in ``idle`` that must make way for it (``Placement.preempts``).
     4. Else the reason, and what would fit.
     """
-    board = Board(nodes, policy=policy)
-    before = [other for other in waiting if other.turn < asker.turn and other.replica_id != asker.replica_id]
-    ahead = take_turns(board, before, nodes)
-    found = board.place(asker.demand)
+    others = [other for other in waiting if other.replica_id != asker.replica_id]
+    plan = densest([*others, asker], nodes, policy=policy)
+    found = plan.places.get(asker.replica_id)
     if found is not None:
         return found
     if (making_way := preemption.find(asker.demand, nodes, idle)) is not None:
         return making_way
+    served = {*plan.places, plan.claimed_for}
+    ahead = sum(other.replica_id in served and other.turn < asker.turn for other in others)
     return refusals.explain(asker.demand, nodes, others_ahead=ahead if _fits_alone(asker.demand, nodes) else 0)
 
 
-def take_turns(board: Board, askers: Iterable[Asker], nodes: Sequence[NodeState]) -> int:
-    """Everybody's place on ``board``, in turn; how many got or claimed one.
+def densest(askers: Iterable[Asker], nodes: Sequence[NodeState], *, policy: Policy = "pack") -> Plan:
+    """The plan that gives the most to the first class of the turn in which plans differ; of equals, the policy's own.
+
+    Packing by weights and by what is in use is best over time, and now and then not for those who wait at this moment.
+    First fit in the same turns is therefore tried as well: with everybody of one class it is first-fit-decreasing.
+    Whoever is first of those who fit has a place in each plan, so nobody is overtaken from one decision to the next.
+    """
+    in_turn = sorted(((asker.turn, asker) for asker in askers), key=lambda entry: entry[0])
+    # A device counts alike wherever it is: giving a larger one than was asked for makes nothing denser.
+    device_bytes = max((kind.memory_bytes for node in nodes for kind in node.kinds if not kind.is_slice), default=1)
+    # One alone has a place in every plan or in none, and nobody to keep a node from.
+    alike = _by_shape(nodes) if len(in_turn) > 1 else []
+    best: tuple[Given, Plan] | None = None
+    for fit in _FITS[policy]:
+        plan = _take_turns(Board(nodes, policy=fit), [asker for _, asker in in_turn], alike)
+        given = _given(plan, in_turn, device_bytes)
+        if best is None or given > best[0]:
+            best = (given, plan)
+        left_out = [asker.demand for _, asker in in_turn if asker.replica_id not in plan.places]
+        if not any(refusals.could_hold(demand, like[0]) for demand in left_out for like in alike):
+            break
+    assert best is not None
+    return best[1]
+
+
+def _take_turns(board: Board, in_turn: Iterable[Asker], alike: Sequence[Sequence[NodeState]]) -> Plan:
+    """Everybody's place on ``board``, in this order.
 
     The largest that has waited long and fits nowhere claims the node that lacks least: small ones would keep it out.
     """
-    placed = 0
-    has_claim = False
-    shapes: dict[tuple[object, ...], list[NodeState]] | None = None
-    for other in sorted(askers, key=lambda one: one.turn):
-        if board.place(other.demand) is not None:
-            placed += 1
-        elif other.is_impatient and not has_claim:
-            shapes = _by_shape(nodes) if shapes is None else shapes
-            node = _nearest(other.demand, board, shapes.values())
+    places: dict[str, Placement] = {}
+    claimed_for = ""
+    for other in in_turn:
+        placement = board.place(other.demand)
+        if placement is not None:
+            places[other.replica_id] = placement
+        elif other.is_impatient and not claimed_for:
+            node = _nearest(other.demand, board, alike)
             if node is not None:
                 board.claim(node.node_id)
-                has_claim = True
-                placed += 1
-    return placed
+                claimed_for = other.replica_id
+    return Plan(places=places, claimed_for=claimed_for)
 
 
-def _by_shape(nodes: Sequence[NodeState]) -> dict[tuple[object, ...], list[NodeState]]:
+def _given(plan: Plan, in_turn: Iterable[tuple[Turn, Asker]], device_bytes: int) -> Given:
+    given: dict[Turn, tuple[int, int]] = {}
+    for turn, asker in in_turn:
+        devices, memory = given.get(turn[:2], (0, 0))
+        placement = plan.places.get(asker.replica_id)
+        if placement is not None:
+            devices += placement.share_bytes or len(placement.device_ids) * device_bytes
+            memory += asker.demand.memory_bytes
+        given[turn[:2]] = (devices, memory)
+    return list(given.values())
+
+
+def _by_shape(nodes: Sequence[NodeState]) -> list[list[NodeState]]:
     """Open nodes by what they could hold if they were empty: most of a pool is alike."""
     shapes: dict[tuple[object, ...], list[NodeState]] = {}
     for node in nodes:
         if node.is_open:
             shape = (node.kinds, node.memory_bytes, node.cpu_millis, node.labels, node.taints)
             shapes.setdefault(shape, []).append(node)
-    return shapes
+    return list(shapes.values())
 
 
 def _nearest(demand: Demand, board: Board, shapes: Iterable[Sequence[NodeState]]) -> NodeState | None:

@@ -15,7 +15,7 @@ class FirstFit:
     def __init__(self, nodes: Sequence[NodeState]) -> None:
         self._memory = {node.node_id: node.free_memory_bytes for node in nodes}
         self._free = {node.node_id: list(node.free_devices) for node in nodes}
-        self._shared: dict[str, dict[str, DeviceState]] = {node.node_id: {} for node in nodes}
+        self._shared = {node.node_id: {device.device_id: device for device in node.shared_devices} for node in nodes}
 
     def place(self, demand: Demand) -> Placement | None:
         """See :class:`moorage.fleet.pool_day.Placer`."""

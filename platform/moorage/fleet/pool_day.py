@@ -109,9 +109,12 @@ def replay(
     policy: Policy = "pack",
     ignores_priority: bool = False,
     placer: Placer | None = None,
+    watch: Callable[[Sequence[Arrival]], None] | None = None,
 ) -> Outcome:
     """The day under one rule, or under ``placer`` in that rule's turns. Whoever waits is tried
-    again, in turn, whenever somebody has left or come."""
+    again, in turn, whenever somebody has left or come. No node is kept for who waits long.
+
+    ``watch`` is shown who waits whenever somebody has left, before any of them is tried."""
     book = _Book(nodes)
     if placer is None:
         placer = Board(nodes, policy=policy) if rule == "moorage" else FirstFit(nodes)
@@ -135,6 +138,8 @@ def replay(
         if not has_left:
             # Who found no place before finds none now: only those who have just come are tried.
             still, waiting = waiting[:-new], waiting[-new:]
+        elif watch is not None and waiting:
+            watch(waiting)
         for arrival in sorted(waiting, key=_turn(rule, now, ignores_priority=ignores_priority)):
             placement_or_none = placer.place(arrival.demand)
             if placement_or_none is None:

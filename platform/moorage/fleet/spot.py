@@ -13,11 +13,12 @@ class Spot:
 
     __slots__ = (
         *("cpu_key", "digests", "free", "free_memory", "gpu_key", "node", "shared", "slice_count", "used_cpu"),
-        "whole_count",
+        *("is_by_name", "whole_count"),
     )
 
-    def __init__(self, node: NodeState) -> None:
+    def __init__(self, node: NodeState, *, is_by_name: bool = False) -> None:
         self.node: Final = node
+        self.is_by_name: Final = is_by_name  #: an empty node stands among those in use, not behind them
         self.free_memory = node.free_memory_bytes
         self.used_cpu = node.used_cpu_millis
         self.free = sorted(node.free_devices, key=smallest_first)
@@ -30,7 +31,7 @@ class Spot:
         node = self.node
         self.whole_count = sum(not device.is_slice for device in self.free)
         self.slice_count = len(self.free) - self.whole_count
-        is_empty = self.whole_count == node.device_count and not self.shared
+        is_empty = self.whole_count == node.device_count and not self.shared and not self.is_by_name
         self.gpu_key: Key = (len(self.free), is_empty, node.name)
         self.cpu_key: Key = (bool(node.kinds), -self.free_memory, self.used_cpu / node.cpu_millis, node.name)
 
