@@ -33,6 +33,8 @@ _CHANNELS: Final = (ROUTE_CHANGED, KEY_CHANGED, ORGANIZATION_CHANGED, PRICE_CHAN
 #: Rows between two turns of everybody else: about a millisecond of ours.
 _ROWS_AT_ONCE: Final = 200
 _SWEEP_SECONDS: Final = 0.2
+#: What a sweep reads in one step; it costs what its rows cost, however many there are before and behind them.
+PORTION: Final = sql.SQL("SELECT id, document::text FROM {} WHERE id > %s ORDER BY id LIMIT %s")
 _BACKOFF_SECONDS: Final = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 _grants: Final = msgspec.json.Decoder(KeyGrant)
@@ -215,8 +217,8 @@ class _Sweep:
         return True
 
     async def _portion(self) -> list[tuple[str, str]]:
-        query = sql.SQL("SELECT id, document::text FROM {} WHERE id > %s ORDER BY id LIMIT %s")
-        cursor = await self._connection.execute(query.format(sql.Identifier(self._table)), (self._after, _ROWS_AT_ONCE))
+        query = PORTION.format(sql.Identifier(self._table))
+        cursor = await self._connection.execute(query, (self._after, _ROWS_AT_ONCE))
         return await cursor.fetchall()
 
 
