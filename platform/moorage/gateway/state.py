@@ -32,7 +32,7 @@ from moorage.wire.records import (
 _CHANNELS: Final = (ROUTE_CHANGED, KEY_CHANGED, ORGANIZATION_CHANGED, PRICE_CHANGED, LEASE_WANTED)
 #: Rows between two turns of everybody else: about a millisecond of ours.
 _ROWS_AT_ONCE: Final = 200
-#: Between two portions: 100,000 keys take eight minutes, and PostgreSQL one hundredth of a core.
+#: Between two portions: 100,000 keys take eight minutes, for notices are what tells of changes.
 _SWEEP_SECONDS: Final = 1.0
 #: What a sweep reads in one step; it costs what its rows cost, however many there are before and behind them.
 PORTION: Final = sql.SQL("SELECT id, document::text FROM {} WHERE id > %s ORDER BY id LIMIT %s")
