@@ -139,8 +139,10 @@ def test_an_answer_gives_its_requests_place_back(gateway: GatewayProcess, alices
         for _ in range(4):
             plug.sendall(lengthy(alices_key) + body_of(LARGE))
             answers.append(plug.recv(65536))
+        left = kept(gateway)
 
     assert [status(answer) for answer in answers] == [200] * 4
+    assert left == 0
 
 
 def test_a_stream_that_has_begun_does_not_keep_its_prompt(
