@@ -9,7 +9,7 @@ import dataclasses
 import json
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 PROMPT_TOKENS = 11
 CACHED_TOKENS = 4
@@ -25,6 +25,15 @@ class Seen:
     sent: int = 0
     is_cut: bool = False
     is_done: bool = False
+
+
+class Gathered:
+    """A writer that keeps it all: what an engine says in one write."""
+
+    written = b""
+
+    def write(self, data: bytes) -> None:
+        self.written += data
 
 
 class FakeEngine:
@@ -148,7 +157,12 @@ class FakeEngine:
         if not seen.body.get("stream"):
             _whole(writer, 200, self._whole_answer(seen, words, fault))
             return True
-        return await self._stream(seen, script, words, fault, reader, writer)
+        if not script.get("at_once"):
+            return await self._stream(seen, script, words, fault, reader, writer)
+        gathered = Gathered()
+        is_kept = await self._stream(seen, script, words, fault, reader, cast(asyncio.StreamWriter, gathered))
+        writer.write(gathered.written)
+        return is_kept
 
     def _whole_answer(self, seen: Seen, words: list[str], fault: str) -> bytes:
         if fault == "no_json":

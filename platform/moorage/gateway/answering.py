@@ -20,12 +20,13 @@ class Answering(Client):
 
     __slots__ = (
         "_head",
+        "_held",
         "_is_chunked",
         "_is_closing",
+        "_is_ending",
         "_must_close",
         "_parts",
         "_request_id",
-        "_stream_head",
         "_transport",
     )
 
@@ -37,7 +38,9 @@ class Answering(Client):
         self._must_close = False
         self._is_closing = False
         self._is_chunked = True  # the answer's framing, where its length is not known
-        self._stream_head = b""
+        #: Pieces of a stream that go out with the next one: its head, or all that came with its end.
+        self._held: list[bytes | memoryview] = []
+        self._is_ending = False
 
     def _answered(self) -> None:
         """The answer is out."""
@@ -48,35 +51,46 @@ class Answering(Client):
         self._parts.metrics.answers(path, 200)
         if path.startswith(_ANTHROPIC):
             headers += responses.vendors_id(self._request_id)
-        # Goes out with the first piece, in one write.
-        self._stream_head = responses.stream_head(
-            self._request_id, is_chunked=self._is_chunked, must_close=self._must_close, headers=headers
-        )
+        self._held = [
+            responses.stream_head(
+                self._request_id, is_chunked=self._is_chunked, must_close=self._must_close, headers=headers
+            )
+        ]
 
     def send_stream(self, data: bytes) -> None:
-        transport = self._transport
-        if transport is not None:
-            if self._stream_head:
-                head, self._stream_head = self._stream_head, b""
-                transport.write(head + (responses.chunk(data) if self._is_chunked else data))
-            else:
-                transport.write(b"%x\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._is_ending or self._held:
+            self._send_after_held(data)
+        elif self._transport is not None:
+            self._transport.write(data)
 
     def send_chunks(self, chunks: Chunks) -> None:
-        transport = self._transport
         if not self._is_chunked:
             self.send_stream(b"".join(chunks.pieces()))
-        elif transport is not None:
-            if self._stream_head:
-                head, self._stream_head = self._stream_head, b""
-                transport.writelines([head, chunks.framed()])
-            else:
-                transport.write(chunks.framed())
+        elif self._is_ending or self._held:
+            self._send_after_held(chunks.framed())
+        elif self._transport is not None:
+            self._transport.write(chunks.framed())
+
+    def _send_after_held(self, data: bytes | memoryview) -> None:
+        self._held.append(data)
+        if not self._is_ending:
+            held, self._held = self._held, []
+            if self._transport is not None:
+                self._transport.writelines(held)
+
+    def ends_soon(self) -> None:
+        self._is_ending = True
 
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         self._must_close = self._must_close or must_close
-        head, self._stream_head = self._stream_head, b""
-        self._write(head + (responses.last_chunk(data) if self._is_chunked else data))
+        self._is_ending = False
+        last = responses.last_chunk(data) if self._is_chunked else data
+        if self._held:
+            self._send_after_held(last)
+        else:
+            self._write(last)
         self._answered()
 
     def answer(self, status: int, content: bytes, headers: bytes = b"") -> None:
@@ -103,6 +117,7 @@ class Answering(Client):
 
     def _send_answer(self, status: int, content: bytes, media_type: str, headers: bytes = b"") -> None:
         path = self._path
+        self._is_ending = False
         self._parts.metrics.answers(path, status)
         if path.startswith(_ANTHROPIC):
             headers += responses.vendors_id(self._request_id)

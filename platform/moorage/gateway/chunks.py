@@ -19,13 +19,15 @@ _LF: Final = 10
 class Chunks:
     """Whole chunks in ``data``: the first one's framing begins at ``start``, the last one's ends at ``end``."""
 
-    __slots__ = ("count", "data", "end", "start")
+    __slots__ = ("count", "data", "end", "is_last", "start")
 
-    def __init__(self, data: bytes, start: int, end: int, count: int) -> None:
+    def __init__(self, data: bytes, start: int, end: int, count: int, *, is_last: bool = False) -> None:
         self.data = data
         self.start = start
         self.end = end
         self.count = count
+        #: The body ends behind them.
+        self.is_last = is_last
 
     def pieces(self) -> list[bytes]:
         """What each holds, without the framing."""

@@ -18,6 +18,10 @@ class Client:
     def send_chunks(self, chunks: Chunks) -> None:
         """Send pieces of a stream that are chunks already."""
 
+    def ends_soon(self) -> None:
+        """The engine has said all, and the end follows when the usage is on disk: what is sent until then goes out
+        with it, in one write."""
+
     def end_stream(self, data: bytes, *, must_close: bool = False) -> None:
         """Send the last piece."""
 

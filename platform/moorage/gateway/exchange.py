@@ -86,6 +86,8 @@ class Exchange(Arrival):
         if stream is None:
             self.answer_came(chunks.pieces())
             return
+        if chunks.is_last:
+            self._client.ends_soon()
         try:
             passage = stream.feed_chunks(chunks)
         except FrameTooLarge:

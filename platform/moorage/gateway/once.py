@@ -103,6 +103,10 @@ class OnceCall(Client):
         self._parts.idempotency.note(self._claim, b"".join(chunks.pieces()))
         self._connection.send_chunks(chunks)
 
+    def ends_soon(self) -> None:
+        """As Client has it."""
+        self._connection.ends_soon()
+
     def let_go_of_body(self) -> None:
         """As Client has it."""
         self._connection.let_go_of_body()

@@ -152,22 +152,22 @@ class UpstreamConnection:
         self._has_head = self._has_bytes = self._is_unparsed = True
         receiver.answer_began(200, _EVENTS)
         if self._receiver is receiver:
-            self._pass_on(Chunks(data, at, found.end, found.count), receiver, is_last=found.is_last)
+            self._pass_on(Chunks(data, at, found.end, found.count, is_last=found.is_last), receiver)
         return True
 
     def _are_plain_chunks(self, data: bytes, receiver: Receiver) -> bool:
         """Whether a stream goes on with plain chunks, and nothing else."""
         found = chunks.find(data, 0)
         if found.is_plain:
-            self._pass_on(Chunks(data, 0, found.end, found.count), receiver, is_last=found.is_last)
+            self._pass_on(Chunks(data, 0, found.end, found.count, is_last=found.is_last), receiver)
         return found.is_plain
 
-    def _pass_on(self, found: Chunks, receiver: Receiver, *, is_last: bool) -> None:
+    def _pass_on(self, found: Chunks, receiver: Receiver) -> None:
         if found.count >= chunks.MANY:
             receiver.answer_in_chunks(found)
         elif found.count:
             receiver.answer_came(found.pieces())
-        if is_last and self._receiver is receiver:
+        if found.is_last and self._receiver is receiver:
             self._receiver = None
             receiver.answer_ended()
 

@@ -13,9 +13,16 @@ pytestmark = [pytest.mark.docker, pytest.mark.engine]
 
 
 def empty(quay: Quay) -> None:
-    """Every message and every lock that the broker has is lost."""
-    with redis.Redis.from_url(quay.broker_url) as broker:
-        broker.flushall()
+    """Every message and every lock that the broker has is lost; one that was killed before is let come up first."""
+
+    def is_done() -> bool:
+        with redis.Redis.from_url(quay.broker_url) as broker:
+            try:
+                return bool(broker.flushall())
+            except redis.ConnectionError:
+                return False
+
+    wait_until(is_done, seconds=30, what="the broker, to empty it")
 
 
 @pytest.mark.parametrize("how", ["killed", "emptied", "frozen"])
