@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from moorage.config.instance import confinement, logs
+from moorage.config.instance import confinement, logs, passage
 from moorage.config.instance.errors import StartFailed
 from moorage.config.instance.home import write_private
 from moorage.config.instance.identity import Identity
@@ -71,6 +71,7 @@ class Supervisor:
         self._looked_at_logs = 0.0
         self._is_asked_to_stop = False
         self._is_watching = False
+        self._runners: Path | None = None
         self._alarm, self._ring = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     # --- verbs ---------------------------------------------------------------------------------------------------
@@ -101,6 +102,9 @@ class Supervisor:
 
     def start(self, programs: Sequence[Program]) -> None:
         """Start ``programs`` together and return when all are ready. Raises StartFailed with the end of the log."""
+        if (runners := confinement.runners_of(programs, self._environment)) is not None:
+            self._runners = runners
+            self._note(confinement.let_see(runners, self._environment))
         wave = [_Watched(program) for program in programs]
         for watched in wave:
             self._watched.append(watched)
@@ -133,6 +137,8 @@ class Supervisor:
             watched for watched in self._watched if names is not None and watched.program.name not in names
         ]
         self._write_status()
+        if names is None and self._runners is not None:
+            self._note(passage.close(self._runners))
 
     def running(self) -> dict[str, int]:
         """The pid of every program that runs now, by name."""
@@ -146,7 +152,7 @@ class Supervisor:
         environment = {name: value for name, value in whole.items() if name not in program.withheld}
         environment |= program.given
         parent, stop_signal = os.getpid(), int(program.stop_signal)
-        give_up = self._confinement(program)
+        give_up = confinement.of(program, self._environment)
 
         def follow_parent() -> None:
             if give_up is not None:
@@ -170,20 +176,17 @@ class Supervisor:
                 start_new_session=True,  # Ctrl-C reaches the supervisor alone, which stops the others in order.
                 preexec_fn=follow_parent,
             )
+        except subprocess.SubprocessError as error:  # What is done before exec was refused.
+            raise StartFailed(confinement.refusal(program)) from error
         finally:
             os.close(log)
         watched.began, watched.began_at = time.monotonic(), time.time()
         if identity := Identity.of(watched.child.pid):
             identity.write(self._pid_file(program))
 
-    def _confinement(self, program: Program) -> Callable[[], None] | None:
-        if not program.is_confined:
-            return None
-        covered = confinement.engine_sockets(self._environment)
-        runners = Path(self._environment.get("MOORAGE_SOCKET_DIR") or "/")
-        if program.sees_runners and not confinement.passes_mounts_on(runners):
-            covered = ()
-        return confinement.confine(covered)
+    def _note(self, sentence: str) -> None:
+        if sentence:
+            self._say(sentence)
 
     def _is_ready(self, watched: _Watched) -> bool:
         if watched.child is None or watched.child.poll() is not None:

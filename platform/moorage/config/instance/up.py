@@ -21,6 +21,7 @@ from moorage.config.instance import (
     environment,
     first_boot,
     home,
+    passage,
     ports,
     report,
     runtime_choice,
@@ -231,10 +232,12 @@ def _first_boot(place: home.Home, *, root: Path, variables: Mapping[str, str], p
 
 
 def stop_engines_of(place: home.Home) -> None:
-    """Remove the engines of an instance whose supervisor is gone."""
+    """Remove the engines of an instance whose supervisor is gone, and the mount that it had made."""
     known = environment.read(place.environment)
     if known:
         _stop_engines({**known, "PATH": os.defpath})
+    if said := passage.close(place.replica_sockets):
+        print(said, file=sys.stderr)
 
 
 def _stop(supervisor: Supervisor, variables: Mapping[str, str]) -> None:
