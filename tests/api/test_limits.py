@@ -10,6 +10,7 @@ from moorage.kernel import clock, window
 from moorage.kernel.window import Window
 from moorage.wire.records import KeyGrant, OrganizationGrant
 from tests.api.conftest import Caller, error_of
+from tests.billing.tampering import tamper
 from tests.cast import Cast
 
 
@@ -93,6 +94,30 @@ def test_a_keys_limits_and_networks_change_together_and_are_audited(alice: Calle
     assert {"limits.changed", "key.networks_changed"} <= set(actions)
     entry = AuditEntry.objects.get(subject=key.pk, action="limits.changed")
     assert entry.detail["after"] == {"tokens_per_minute": 100}
+
+
+def test_a_key_keeps_all_it_had_when_a_part_of_the_change_cannot_be_written(alice: Caller, cast: Cast) -> None:
+    key = ApiKey.objects.for_organization(cast.alice.organization).get()
+    tamper("ALTER TABLE subject_limit ADD CONSTRAINT full_up CHECK (false)")
+
+    body = {"networks": ["10.0.0.0/8"], "priority": "high", "tokens_per_minute": 100}
+    answer = alice("PUT", f"keys/{key.pk}/limits", body)
+
+    assert answer.status_code == 500
+    key.refresh_from_db()
+    assert (key.networks, key.priority) == ([], "normal")
+    assert not AuditEntry.objects.filter(subject=key.pk).exclude(action="key.created").exists()
+
+
+def test_all_that_is_wrong_with_a_keys_networks_is_told_at_once(alice: Caller, cast: Cast) -> None:
+    key = ApiKey.objects.for_organization(cast.alice.organization).get()
+
+    answer = alice("PUT", f"keys/{key.pk}/limits", {"networks": ["home", "10.0.0.0/8", "10.0.0.0/33"]})
+
+    error = error_of(answer, 422)
+    assert error["param"] == "networks"
+    assert "'home'" in error["message"]
+    assert "'10.0.0.0/33'" in error["message"]
 
 
 def test_a_keys_priority_changes_where_it_is_named_and_gateways_are_told(alice: Caller, cast: Cast) -> None:

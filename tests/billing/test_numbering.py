@@ -3,7 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from moorage.accounts import services as accounts
 from moorage.accounts.actor import Actor
@@ -14,7 +14,7 @@ from moorage.billing.policy import ReviewPolicy
 from tests.billing.bills import TOKENS
 from tests.billing.measured import CLOSING, OCTOBER, everything_shipped, price_list, use
 from tests.cast import Cast
-from tests.waiting import wait_until
+from tests.waiting import wait_until, waiting_for_a_lock
 
 THREADS = 20
 
@@ -115,16 +115,9 @@ def test_whoever_gives_out_a_number_holds_nobody_up_while_it_waits_for_a_wallet(
         with transaction.atomic():
             wallets.open_wallet(invoice.organization_id)
             approving = pool.submit(approve)
-            wait_until(lambda: _waiting_for_a_row() == 1, seconds=30)
+            wait_until(lambda: waiting_for_a_lock() == 1, seconds=30)
             locks.number_invoices()
         approving.result(timeout=30)
 
     invoice.refresh_from_db()
     assert invoice.number == 1
-
-
-def _waiting_for_a_row() -> int:
-    with connection.cursor() as cursor:
-        # pg_stat_activity would be the same until this transaction ends.
-        cursor.execute("SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted")
-        return int(cursor.fetchone()[0])

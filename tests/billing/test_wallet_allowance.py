@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 import psycopg
 import pytest
-from django.db import connection, connections, transaction
+from django.db import connections, transaction
 
 from moorage.accounts import allowances
 from moorage.accounts import services as accounts
@@ -24,7 +24,7 @@ from moorage.wire.records import ORGANIZATION_CHANGED, OrganizationGrant
 from tests.accounts.allowances import Worker
 from tests.billing.measured import everything_shipped, request, run
 from tests.cast import Cast
-from tests.waiting import wait_until
+from tests.waiting import wait_until, waiting_for_a_lock
 
 BOOT = "gw_one"
 SECOND = dt.timedelta(seconds=1)
@@ -307,7 +307,7 @@ def test_opening_a_wallet_waits_for_what_is_being_posted(committed_cast: Cast) -
     for thread in threads:
         thread.start()
     is_posted.wait(20)
-    wait_until(_somebody_waits, seconds=10)
+    wait_until(waiting_for_a_lock, seconds=10)
     assert not opened.is_set()
     is_done.set()
     for thread in threads:
@@ -316,12 +316,6 @@ def test_opening_a_wallet_waits_for_what_is_being_posted(committed_cast: Cast) -
     wallet = Wallet.objects.get(pk=harbour.pk)
     assert [wallet.credit_pico, wallet.owed_pico, wallet.settled_pico] == [100, 7, 7]
     assert wallets.prove().is_clean
-
-
-def _somebody_waits() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-        return bool(cursor.fetchone()[0])
 
 
 def test_a_new_organization_follows_the_policy(cast: Cast, settings: object) -> None:

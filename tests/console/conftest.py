@@ -25,22 +25,29 @@ services:
 SignIn = Callable[[User], Client]
 
 
+def browser_of(user: User) -> Client:
+    """A browser in which ``user`` is signed in."""
+    client = Client()
+    client.force_login(user)
+    return client
+
+
 @pytest.fixture
 def signed_in() -> SignIn:
-    """A browser in which ``user`` is signed in."""
-
-    def sign_in(user: User) -> Client:
-        client = Client()
-        client.force_login(user)
-        return client
-
-    return sign_in
+    """browser_of, for fixtures and tests that ask for it."""
+    return browser_of
 
 
 @pytest.fixture
-def alice(cast: Cast, signed_in: SignIn) -> Client:
+def alice(cast: Cast) -> Client:
     """Alice's browser; she owns harbour."""
-    return signed_in(cast.alice.user)
+    return browser_of(cast.alice.user)
+
+
+@pytest.fixture
+def ada(cast: Cast) -> Client:
+    """The administrator's browser."""
+    return browser_of(cast.ada)
 
 
 @pytest.fixture

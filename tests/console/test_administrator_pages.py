@@ -5,7 +5,7 @@ import pytest
 from django.test import Client
 
 from moorage.accounts import queries as accounts
-from moorage.accounts.models import ApiKey, AuditEntry, Scope, User
+from moorage.accounts.models import ApiKey, AuditEntry, Scope
 from moorage.billing import outbox, rater
 from moorage.billing import queries as billing
 from moorage.billing.models import Invoice, InvoiceStatus, OutboxMessage, Price
@@ -15,21 +15,10 @@ from moorage.kernel import clock, ids
 from moorage.metering import usage_table
 from tests.billing.measured import OCTOBER, request, use
 from tests.cast import Cast
+from tests.console.conftest import browser_of
 from tests.console.usage_rows import MONTH, closed_october, line_of, october
 
 NEW_PRICE = {"meter": "output_tokens", "model": "demo/*", "price": "0.75", "valid_from": "", "note": "dearer"}
-
-
-def _signed_in(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
-
-
-@pytest.fixture
-def ada(cast: Cast) -> Client:
-    """The administrator's browser."""
-    return _signed_in(cast.ada)
 
 
 def _addresses(cast: Cast) -> list[str]:
@@ -72,7 +61,7 @@ def _addresses(cast: Cast) -> list[str]:
 
 
 def test_administrators_pages_exist_for_administrators_alone(cast: Cast, ada: Client) -> None:
-    alice = _signed_in(cast.alice.user)
+    alice = browser_of(cast.alice.user)
 
     for address in _addresses(cast):
         assert ada.get(address).status_code == 200, address
@@ -82,7 +71,7 @@ def test_administrators_pages_exist_for_administrators_alone(cast: Cast, ada: Cl
 
 def test_nobody_else_sets_a_price_approves_an_invoice_or_makes_a_key(cast: Cast) -> None:
     invoice = closed_october(cast.alice.organization)
-    alice, prices = _signed_in(cast.alice.user), Price.objects.count()
+    alice, prices = browser_of(cast.alice.user), Price.objects.count()
 
     answers = [
         alice.post("/admin/prices", NEW_PRICE),
@@ -243,7 +232,7 @@ def test_a_refused_message_is_sent_again(cast: Cast, ada: Client) -> None:
 def test_an_administrators_key_is_shown_once_and_opens_only_the_administrators_rest(cast: Cast) -> None:
     cast.alice.user.is_administrator = True
     cast.alice.user.save()
-    alice = _signed_in(cast.alice.user)
+    alice = browser_of(cast.alice.user)
 
     answer = alice.post("/admin/api-keys", {"name": "month-end", "organization": "harbour", "days": "90"})
 

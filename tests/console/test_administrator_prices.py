@@ -14,14 +14,6 @@ from tests.console.usage_rows import october
 NEW_PRICE = {"meter": "output_tokens", "model": "demo/*", "price": "0.75", "valid_from": "", "note": "dearer"}
 
 
-@pytest.fixture
-def ada(cast: Cast) -> Client:
-    """The administrator's browser."""
-    client = Client()
-    client.force_login(cast.ada)
-    return client
-
-
 def test_setting_a_price_adds_a_row_and_old_usage_keeps_its_amount(cast: Cast, ada: Client) -> None:
     october(cast.alice.organization)
     prices = set(Price.objects.values_list("id", "pico_per_unit", "valid_from"))

@@ -35,6 +35,7 @@ from moorage.kernel import clock
 from moorage.kernel.money import PICO
 from tests.billing.measured import use
 from tests.cast import Cast
+from tests.console.conftest import browser_of
 from tests.console.pages import inline_code, text_of
 from tests.console.usage_rows import MONTH, closed_october, line_of, october
 
@@ -46,22 +47,9 @@ ADMIN = [
 
 
 @pytest.fixture
-def ada(cast: Cast) -> Client:
-    """The administrator's browser."""
-    return signed_in(cast.ada)
-
-
-@pytest.fixture
 def bea(db: None) -> Client:
     """Another administrator's."""
-    return signed_in(User.objects.create(email="bea@example.com", password="!", is_administrator=True))
-
-
-def signed_in(user: User) -> Client:
-    """A browser of ``user``."""
-    client = Client()
-    client.force_login(user)
-    return client
+    return browser_of(User.objects.create(email="bea@example.com", password="!", is_administrator=True))
 
 
 @pytest.fixture
@@ -75,7 +63,7 @@ def test_no_address_of_the_administrator_is_there_for_anybody_else(cast: Cast, p
     values = {"slug": "harbour", "anomaly_id": 1, "job": "R1", "verb": "approve", "period": MONTH}
     wanted = {part: values.get(part, "x") for part in pattern.pattern.converters}
     address = reverse(f"console:{pattern.name}", kwargs=wanted)
-    alice = signed_in(cast.alice.user)
+    alice = browser_of(cast.alice.user)
 
     assert alice.get(address).status_code == 404
     assert alice.post(address, {"reason": "mine"}).status_code == 404

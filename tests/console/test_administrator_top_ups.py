@@ -20,12 +20,6 @@ def stripe(settings: object) -> None:
     settings.STRIPE_API_KEY = "sk_test_x"  # type: ignore[attr-defined]
 
 
-@pytest.fixture
-def ada(cast: Cast, signed_in: SignIn) -> Client:
-    """The administrator's browser."""
-    return signed_in(cast.ada)
-
-
 def credit_of(person: Person) -> int:
     """Cents."""
     return int(wallet_queries.view(person.organization).credit_pico // 10**10)

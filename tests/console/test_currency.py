@@ -1,6 +1,5 @@
 """What an organization pays in, in the console: an administrator's page, and every label by organization."""
 
-import pytest
 from django.test import Client
 
 from moorage.accounts.models import Organization
@@ -9,16 +8,9 @@ from moorage.billing.models import Price
 from tests.billing.euro import pay_in, price_in
 from tests.billing.measured import price_list, use
 from tests.cast import Cast
-from tests.console.conftest import SignIn
 from tests.console.pages import text_of
 
 PAGE = "/admin/organizations/harbour/currency"
-
-
-@pytest.fixture
-def ada(cast: Cast, signed_in: SignIn) -> Client:
-    """The administrator's browser."""
-    return signed_in(cast.ada)
 
 
 def test_the_currency_is_set_with_a_reason(ada: Client, cast: Cast) -> None:

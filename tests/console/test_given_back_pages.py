@@ -1,6 +1,5 @@
 """Money that goes back past the usual way, on the administrator's pages: payouts, foreign refunds, booked refunds."""
 
-import pytest
 from django.test import Client, override_settings
 
 from moorage.accounts.models import AuditEntry
@@ -20,12 +19,6 @@ from tests.console.pages import inline_code, text_of
 from tests.stripe_twin.process import TwinProcess
 
 __all__ = ["collected", "metered", "provider", "top_up"]
-
-
-@pytest.fixture
-def ada(cast: Cast, signed_in: SignIn) -> Client:
-    """The administrator's browser."""
-    return signed_in(cast.ada)
 
 
 def test_a_payout_waits_on_the_review_page_until_it_is_recorded(cast: Cast, ada: Client) -> None:

@@ -1,10 +1,13 @@
 """Limits and budgets in the console: set by whoever may, seen by every member."""
 
+import pytest
+from django.db import IntegrityError
 from django.test import Client
 
 from moorage.accounts import limits as accounts_limits
 from moorage.accounts.models import ApiKey, Membership, Role, SubjectLimit
 from moorage.wire.limits import Limits
+from tests.billing.tampering import tamper
 from tests.cast import Cast
 from tests.console.conftest import SignIn
 from tests.console.pages import text_of
@@ -55,6 +58,19 @@ def test_a_keys_priority_is_changed_beside_its_limits(alice: Client, cast: Cast)
     key.refresh_from_db()
     assert key.priority == "low"
     assert '<option value="low" selected>' in page
+
+
+def test_a_key_keeps_all_it_had_when_a_part_of_the_form_cannot_be_written(alice: Client, cast: Cast) -> None:
+    cast.alice.key()
+    key = ApiKey.objects.get()
+    tamper("ALTER TABLE subject_limit ADD CONSTRAINT full_up CHECK (false)")
+
+    sent = {**EMPTY, "networks": "10.0.0.0/8", "priority": "high", "tokens_per_minute": "100"}
+    with pytest.raises(IntegrityError, match="full_up"):
+        alice.post(f"/harbour/keys/{key.pk}/limits", sent)
+
+    key.refresh_from_db()
+    assert (key.networks, key.priority) == ([], "normal")
 
 
 def test_who_pays_sets_budgets_and_a_developer_only_sees_them(cast: Cast, signed_in: SignIn) -> None:

@@ -32,12 +32,6 @@ def node(db: None) -> Node:
     return Node.objects.create(name="quay.1", memory_bytes=2**34, cpu_millis=4000, runtime="memory")
 
 
-@pytest.fixture
-def ada(cast: Cast, signed_in: SignIn) -> Client:
-    """The administrator's browser."""
-    return signed_in(cast.ada)
-
-
 def test_a_node_is_drained_with_a_reason_and_resumed(ada: Client, node: Node) -> None:
     drained = text_of(ada.post("/admin/nodes/quay.1/drain", {"why": "A new disk."}, follow=True))
     node.refresh_from_db()

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from django.test import override_settings
 
-from moorage.deployments import life, reconcile
+from moorage.deployments import life, reconcile, services
 from moorage.deployments.models import Deployment
 from moorage.fleet.runtime import ContainerRuntime
 from moorage.fleet.runtime_process import ProcessRuntime
+from tests.cast import Cast
 from tests.waiting import wait_until
 
 COMPOSE = """
@@ -47,6 +48,13 @@ class Harbour:
             return condition(deployment)
 
         wait_until(look, seconds=seconds, what=f"{deployment.name}: {deployment.status}")
+
+
+def apply(cast: Cast, text: str = COMPOSE, name: str = "demo") -> Deployment:
+    """A Compose file that Alice applies."""
+    return services.apply(
+        organization=cast.alice.organization, name=name, compose_text=text, by=cast.alice.actor
+    ).deployment
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import pytest
 from moorage.console import snippets
 from moorage.deployments.pins import Pin
 from tests.cast import Cast
-from tests.deployments.conftest import COMPOSE
-from tests.deployments.test_routes import apply, looked_at
+from tests.deployments.conftest import COMPOSE, apply
+from tests.deployments.test_routes import looked_at
 
 VLLM = COMPOSE.replace("catalog/harbour:q8_0", "catalog/harbour-vllm:f16")
 

@@ -9,7 +9,7 @@ from moorage.deployments import services
 from moorage.deployments.models import Deployment
 from moorage.wire.records import WORK_CHANGED
 from tests.cast import Cast
-from tests.deployments.conftest import COMPOSE
+from tests.deployments.conftest import COMPOSE, apply
 
 DEEDS: dict[str, Callable[[Deployment, Cast], object]] = {
     "apply": lambda deployment, cast: apply(cast, COMPOSE.replace("256", "512")),
@@ -18,12 +18,6 @@ DEEDS: dict[str, Callable[[Deployment, Cast], object]] = {
     "resume": lambda deployment, cast: services.resume(deployment=deployment, by=cast.alice.actor),
     "delete": lambda deployment, cast: services.delete(deployment=deployment, by=cast.alice.actor),
 }
-
-
-def apply(cast: Cast, text: str = COMPOSE) -> Deployment:
-    return services.apply(
-        organization=cast.alice.organization, name="demo", compose_text=text, by=cast.alice.actor
-    ).deployment
 
 
 def rung(listener: psycopg.Connection) -> list[str]:

@@ -2,7 +2,8 @@
 
 from moorage.deployments.models import Replica, ReplicaStatus, Revision, Update, UpdateState
 from tests.cast import Cast
-from tests.deployments.test_updates import CANARY, apply, compose, look, put_replica
+from tests.deployments.conftest import apply
+from tests.deployments.test_updates import CANARY, compose, look, put_replica
 
 R, U = ReplicaStatus, UpdateState
 

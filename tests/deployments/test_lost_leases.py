@@ -18,11 +18,11 @@ from moorage.deployments.reasons import Reason
 from moorage.fleet.models import Reservation
 from moorage.kernel import clock
 from tests.cast import Cast
-from tests.deployments.conftest import Harbour
+from tests.deployments.conftest import Harbour, apply
 from tests.deployments.slow_engine import SlowEngine, meanwhile
 from tests.deployments.stubbed_runtime import StubbedRuntime
-from tests.deployments.test_waking import apply, ask, let_time_pass, ready, replica, sleeping
-from tests.waiting import wait_until
+from tests.deployments.test_waking import COMPOSE, ask, let_time_pass, ready, replica, sleeping
+from tests.waiting import wait_until, waiting_for_a_lock
 
 D, R = DeploymentStatus, ReplicaStatus
 
@@ -63,7 +63,7 @@ def codes(one: Replica) -> list[str]:
 
 
 def test_what_was_decided_on_an_old_look_is_not_done(committed_cast: Cast, stub_harbour: Harbour, stubbed: Any) -> None:
-    deployment = apply(committed_cast)
+    deployment = apply(committed_cast, COMPOSE)
     Scale.objects.update_or_create(deployment=deployment, model_key="llm", defaults={"wanted": 2})
     stub_harbour.until(deployment, lambda _: Replica.objects.filter(status=R.READY).count() == 2)
     older, newer = Replica.objects.order_by("created_at", "pk")
@@ -117,17 +117,11 @@ def test_a_lease_that_is_being_taken_counts_as_lost(
             [deployment.pk],
         )
         slow.goes_on.set()
-        wait_until(lambda: is_anybody_waiting_for_a_lock() or Replica.objects.count() > 1)
+        wait_until(lambda: waiting_for_a_lock() or Replica.objects.count() > 1)
         other.commit()
 
     assert codes(replica()) == codes(Replica.objects.get())
     assert replica().status == R.READY
-
-
-def is_anybody_waiting_for_a_lock() -> bool:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        return bool(cursor.fetchone()[0])
 
 
 def test_what_is_paused_too_late_runs_again(committed_cast: Cast, stub_harbour: Harbour, stubbed: Any) -> None:
@@ -157,7 +151,7 @@ def test_what_is_paused_too_late_runs_again(committed_cast: Cast, stub_harbour: 
 def test_a_replicas_lease_is_renewed_while_the_engine_takes_its_time(
     committed_cast: Cast, stub_harbour: Harbour, stubbed: Any
 ) -> None:
-    deployment = apply(committed_cast)
+    deployment = apply(committed_cast, COMPOSE)
     (replica_id,) = reconcile.reconcile(deployment.pk, runtime=stubbed)
     slow = SlowEngine(stubbed, "ensure", is_late=True)
     keeper = Keeper(every_seconds=0.05)
@@ -200,7 +194,7 @@ def test_who_hangs_is_not_kept_for_ever() -> None:
 
 
 def test_a_lease_that_was_given_back_is_not_renewed(committed_cast: Cast) -> None:
-    deployment = apply(committed_cast)
+    deployment = apply(committed_cast, COMPOSE)
     epoch = leases.claim(Deployment, deployment.pk)
     assert epoch is not None
     leases.give_back(Deployment, deployment.pk, epoch)
@@ -229,7 +223,7 @@ def test_who_becomes_ready_waits_for_the_deployment_before_it_locks_the_replica(
     with psycopg.connect(database_url) as other:
         other.execute("SELECT 1 FROM deployment FOR NO KEY UPDATE")
         thread.start()
-        wait_until(is_anybody_waiting_for_a_lock)
+        wait_until(waiting_for_a_lock)
 
         other.execute("SELECT 1 FROM replica FOR NO KEY UPDATE NOWAIT")
 

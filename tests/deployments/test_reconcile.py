@@ -15,17 +15,11 @@ from moorage.fleet.models import Reservation
 from moorage.kernel import clock
 from moorage.wire import records
 from tests.cast import Cast
-from tests.deployments.conftest import COMPOSE, Harbour
+from tests.deployments.conftest import COMPOSE, Harbour, apply
 
 pytestmark = pytest.mark.engine
 
 D, R = DeploymentStatus, ReplicaStatus
-
-
-def apply(cast: Cast, text: str = COMPOSE, name: str = "demo") -> Deployment:
-    return services.apply(
-        organization=cast.alice.organization, name=name, compose_text=text, by=cast.alice.actor
-    ).deployment
 
 
 def route(served_name: str = "demo/llm") -> records.Route:

@@ -6,20 +6,14 @@ import msgspec
 import pytest
 
 from moorage.artifacts.models import Artifact
-from moorage.deployments import pins, queries, reconcile, services
+from moorage.deployments import pins, queries, reconcile
 from moorage.deployments.models import Deployment, Replica, ReplicaStatus, Route, TimelineEvent
 from moorage.fleet.engines import Engine
 from moorage.fleet.runtime_memory import MemoryRuntime
 from moorage.kernel import clock
 from moorage.wire import records
 from tests.cast import Cast
-from tests.deployments.conftest import COMPOSE
-
-
-def apply(cast: Cast, text: str = COMPOSE) -> Deployment:
-    return services.apply(
-        organization=cast.alice.organization, name="demo", compose_text=text, by=cast.alice.actor
-    ).deployment
+from tests.deployments.conftest import COMPOSE, apply
 
 
 def put_replica(deployment: Deployment, status: ReplicaStatus, **values: object) -> Replica:

@@ -8,21 +8,15 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from moorage.deployments import observed, routes, scale_history, scaling, services
+from moorage.deployments import observed, routes, scale_history, scaling
 from moorage.deployments.models import Deployment, ReplicaStatus, RouteActivity, Scale, ScaleDecision
 from moorage.fleet.runtime_memory import MemoryRuntime
 from moorage.kernel import clock
 from moorage.wire.records import WORK_CHANGED
 from tests.cast import Cast
-from tests.deployments.conftest import COMPOSE
+from tests.deployments.conftest import COMPOSE, apply
 
 SCALED = COMPOSE.replace("context_size: 256", "context_size: 256\n    x-moorage: {scale: {min: 0, max: 6, target: 2}}")
-
-
-def apply(cast: Cast) -> Deployment:
-    return services.apply(
-        organization=cast.alice.organization, name="demo", compose_text=SCALED, by=cast.alice.actor
-    ).deployment
 
 
 def report(deployment: Deployment, *, in_flight: int = 0, waiting: int = 0, since: dt.datetime | None = None) -> None:
@@ -47,7 +41,7 @@ def look(deployment: Deployment, *, now: dt.datetime | None = None) -> int:
 
 
 def test_a_rise_is_answered_and_kept_with_its_reason_and_its_figures(cast: Cast) -> None:
-    deployment = apply(cast)
+    deployment = apply(cast, SCALED)
     report(deployment, in_flight=1, waiting=4, since=clock.now() - dt.timedelta(seconds=3))
 
     wanted = look(deployment)
@@ -63,7 +57,7 @@ def test_a_rise_is_answered_and_kept_with_its_reason_and_its_figures(cast: Cast)
 
 
 def test_a_decision_that_changes_nothing_is_remembered_but_not_kept(cast: Cast) -> None:
-    deployment = apply(cast)
+    deployment = apply(cast, SCALED)
     report(deployment, in_flight=1)
     before = Scale.objects.get(deployment=deployment).decided_at
 
@@ -80,7 +74,7 @@ def test_a_decision_that_changes_nothing_is_remembered_but_not_kept(cast: Cast) 
 
 def test_another_reconciler_goes_on_where_one_ended(cast: Cast) -> None:
     """Nothing of the last minute is in a process: rows alone decide."""
-    deployment = apply(cast)
+    deployment = apply(cast, SCALED)
     now = clock.now()
     report(deployment, in_flight=9)
     assert look(deployment, now=now) == 6
@@ -93,7 +87,7 @@ def test_another_reconciler_goes_on_where_one_ended(cast: Cast) -> None:
 
 
 def test_history_is_for_its_owners(cast: Cast) -> None:
-    deployment = apply(cast)
+    deployment = apply(cast, SCALED)
     owner, stranger = Client(), Client()
     owner.force_login(cast.alice.user)
     stranger.force_login(cast.charlie.user)
@@ -107,7 +101,7 @@ def test_history_is_for_its_owners(cast: Cast) -> None:
 
 
 def test_decisions_are_forgotten_after_some_weeks(cast: Cast) -> None:
-    deployment = apply(cast)
+    deployment = apply(cast, SCALED)
     at = clock.now()
 
     assert scale_history.forget(now=at) == 0
@@ -121,7 +115,7 @@ def test_decisions_are_forgotten_after_some_weeks(cast: Cast) -> None:
     ids=str,
 )
 def test_a_queue_that_begins_or_doubles_rings_for_a_look(committed_cast: Cast, told: list[int], rings: int) -> None:
-    deployment = apply(committed_cast)
+    deployment = apply(committed_cast, SCALED)
     params = connection.get_connection_params()
     names = {key: params[key] for key in ("dbname", "user", "password", "host", "port") if params.get(key)}
     with psycopg.connect(**names, autocommit=True) as listener:
@@ -134,7 +128,7 @@ def test_a_queue_that_begins_or_doubles_rings_for_a_look(committed_cast: Cast, t
 
 
 def test_a_replica_that_serves_is_what_load_is_measured_against(cast: Cast) -> None:
-    deployment = apply(cast)
+    deployment = apply(cast, SCALED)
     assert deployment.target is not None
     deployment.replicas.create(
         revision=deployment.target, model_key="llm", status=ReplicaStatus.READY, ready_at=clock.now()

@@ -6,8 +6,8 @@ from moorage.deployments import life
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.fleet.models import Reservation
 from tests.cast import Cast
-from tests.deployments.conftest import Harbour
-from tests.deployments.test_reconcile import apply, is_ready
+from tests.deployments.conftest import Harbour, apply
+from tests.deployments.test_reconcile import is_ready
 
 pytestmark = pytest.mark.engine
 

@@ -23,6 +23,7 @@ from moorage.fleet.runtime_memory import MemoryRuntime
 from moorage.kernel import clock
 from moorage.wire import records
 from tests.cast import Cast
+from tests.deployments.conftest import apply
 
 R, U = ReplicaStatus, UpdateState
 
@@ -38,11 +39,6 @@ models:
 
 
 CANARY = "{canary: {weight: 10, for: 60s}}"
-
-
-def apply(cast: Cast, text: str) -> Deployment:
-    applied = services.apply(organization=cast.alice.organization, name="demo", compose_text=text, by=cast.alice.actor)
-    return applied.deployment
 
 
 def put_replica(deployment: Deployment, revision: Revision, status: ReplicaStatus = R.READY, **more: object) -> Replica:

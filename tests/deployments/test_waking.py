@@ -25,7 +25,7 @@ from moorage.fleet.models import Node, Reservation
 from moorage.kernel import clock
 from moorage.wire.records import WAKE_REQUESTED
 from tests.cast import Cast
-from tests.deployments.conftest import Harbour
+from tests.deployments.conftest import Harbour, apply
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.engine
@@ -40,12 +40,6 @@ models:
       scale: {min: 0, max: 2, idle: 60, sleep: {frozen: 10m, stopped: 2h}}
 """
 HOURS = dt.timedelta(hours=3)
-
-
-def apply(cast: Cast, text: str = COMPOSE) -> Deployment:
-    return services.apply(
-        organization=cast.alice.organization, name="demo", compose_text=text, by=cast.alice.actor
-    ).deployment
 
 
 def ready(cast: Cast, harbour: Harbour, text: str = COMPOSE) -> Deployment:
@@ -169,7 +163,7 @@ def test_the_route_has_the_replica_before_anything_else_is_looked_at(committed_c
 
 
 def test_the_waker_hears_of_a_wake_and_of_one_that_is_asked_for_again(committed_cast: Cast, database_url: str) -> None:
-    deployment = apply(committed_cast)
+    deployment = apply(committed_cast, COMPOSE)
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute(f"LISTEN {WAKE_REQUESTED}")
 

@@ -9,8 +9,8 @@ from moorage.deployments.models import Deployment, DeploymentStatus, Replica, Re
 from moorage.fleet.runtime_memory import MemoryRuntime
 from moorage.kernel import clock
 from tests.cast import Cast
-from tests.deployments.conftest import COMPOSE
-from tests.deployments.test_routes import apply, put_replica
+from tests.deployments.conftest import COMPOSE, apply
+from tests.deployments.test_routes import put_replica
 
 R = ReplicaStatus
 

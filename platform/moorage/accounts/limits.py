@@ -55,64 +55,37 @@ def limits_of(*, organization: Organization, subject: str) -> Limits:
 def set_limits(*, organization: Organization, subject: str, limits: Limits, by: Actor) -> None:
     """``limits`` are what holds for ``subject`` from now on, all of them; gateways know within a second.
 
-    What was used before in a window that is running stays used. Raises InvalidAccount, naming the limit.
+    What was used before in a window that is running stays used. Raises InvalidAccount with all that is wrong.
     """
-    check(limits, organization.currency)
-    before = limits_of(organization=organization, subject=subject)
-    if limits == before:
-        return
-    if limits:
-        SubjectLimit.objects.update_or_create(
-            pk=subject,
-            defaults={
-                "organization": organization,
-                "limits": msgspec.to_builtins(limits),
-                "changed_at": clock.now(),
-            },
-        )
-    else:
-        SubjectLimit.objects.for_organization(organization).filter(pk=subject).delete()
-    audit.record(
-        organization=organization,
-        by=by,
-        action="limits.changed",
-        subject=subject,
-        detail={"before": shown(before, organization.currency), "after": shown(limits, organization.currency)},
-    )
+    check(limits=limits, networks=(), currency=organization.currency)
+    _write_limits(organization=organization, subject=subject, limits=limits, by=by)
 
 
 @transaction.atomic
-def set_networks(*, key: ApiKey, networks: Iterable[str], by: Actor) -> None:
-    """``key`` may be used at the gateway from ``networks`` alone from now on; none: from anywhere.
+def set_key_limits(
+    *, key: ApiKey, limits: Limits, networks: Iterable[str], priority: Priority | None, by: Actor
+) -> None:
+    """``limits`` and ``networks`` are all that holds for ``key`` from now on (no networks: from anywhere), and
+    ``priority`` is its share of the turns (None: as it is). All of it or nothing; gateways know within a second.
 
-    Raises InvalidAccount.
+    Raises InvalidAccount with all that is wrong, naming the first field.
     """
-    wanted = check_networks(networks)
-    if wanted != key.networks:
-        before, key.networks = key.networks, wanted
-        ApiKey.objects.filter(pk=key.pk).update(networks=wanted)
-        audit.record(
-            organization=key.organization,
-            by=by,
-            action="key.networks_changed",
-            subject=key.id,
-            detail={"before": before, "after": wanted},
-        )
-
-
-@transaction.atomic
-def set_priority(*, key: ApiKey, priority: Priority, by: Actor) -> None:
-    """``key`` has this share of the turns from now on; gateways know within a second."""
-    if priority != key.priority:
-        before, key.priority = key.priority, priority
-        ApiKey.objects.filter(pk=key.pk).update(priority=priority)
-        audit.record(
-            organization=key.organization,
-            by=by,
-            action="key.priority_changed",
-            subject=key.id,
-            detail={"before": str(before), "after": str(priority)},
-        )
+    wanted = check(limits=limits, networks=networks, currency=key.organization.currency)
+    # Of two changes at once the second replaces the first as a whole, and says in the audit log what it replaced.
+    before = ApiKey.objects.select_for_update().get(pk=key.pk)
+    chosen = before.priority if priority is None else str(priority)
+    for name, old, new in (("networks", before.networks, wanted), ("priority", before.priority, chosen)):
+        if new != old:
+            ApiKey.objects.filter(pk=key.pk).update(**{name: new})
+            audit.record(
+                organization=key.organization,
+                by=by,
+                action=f"key.{name}_changed",
+                subject=key.id,
+                detail={"before": old, "after": new},
+            )
+    _write_limits(organization=key.organization, subject=key.id, limits=limits, by=by)
+    key.networks, key.priority = wanted, chosen
 
 
 def uses(*, organization: Organization, subject: str) -> tuple[Use, ...]:
@@ -139,34 +112,13 @@ def uses(*, organization: Organization, subject: str) -> tuple[Use, ...]:
     return tuple(found)
 
 
-def check(limits: Limits, currency: str) -> None:
-    """Raises InvalidAccount for the first limit that makes no sense; money is counted in ``currency``."""
-    for name, (measure, _) in NAMES.items():
-        amount: int | None = getattr(limits, name)
-        if amount is None:
-            continue
-        most = MOST_MONEY if measure is Measure.MONEY else MOST
-        if not 0 <= amount <= most:
-            shown_most = str(Money(MOST_MONEY, currency)) if measure is Measure.MONEY else f"{MOST:,}"
-            raise InvalidAccount(f"{name} must be between 0 and {shown_most}, or left out for no limit.", param=name)
-
-
-def check_networks(networks: Iterable[str]) -> list[str]:
-    """``networks`` as they are stored, each once. Raises InvalidAccount for what is no network."""
-    found: list[str] = []
-    for text in networks:
-        try:
-            network = str(ipaddress.ip_network(text.strip()))
-        except ValueError as error:
-            raise InvalidAccount(
-                f"networks: {text.strip()[:50]!r} is no network. Write an address, or a network such as 192.0.2.0/24"
-                " or 2001:db8::/32 with zeros behind its prefix.",
-                param="networks",
-            ) from error
-        if network not in found:
-            found.append(network)
-    if len(found) > MOST_NETWORKS:
-        raise InvalidAccount(f"networks: a key can name {MOST_NETWORKS} networks at most.", param="networks")
+def check(*, limits: Limits, networks: Iterable[str], currency: str) -> list[str]:
+    """``networks`` as they are stored, each once. Raises InvalidAccount with all that is wrong with them or with
+    ``limits``, whose money is counted in ``currency``; its param is the first field."""
+    found, problems = _read_networks(networks)
+    problems += _problems(limits, currency)
+    if problems:
+        raise InvalidAccount(" ".join(sentence for _, sentence in problems), param=problems[0][0])
     return found
 
 
@@ -177,3 +129,59 @@ def shown(limits: Limits, currency: str) -> dict[str, object]:
         for name, (measure, _) in NAMES.items()
         if (amount := getattr(limits, name)) is not None
     }
+
+
+def _write_limits(*, organization: Organization, subject: str, limits: Limits, by: Actor) -> None:
+    before = limits_of(organization=organization, subject=subject)
+    if limits == before:
+        return
+    if limits:
+        SubjectLimit.objects.update_or_create(
+            pk=subject,
+            defaults={
+                "organization": organization,
+                "limits": msgspec.to_builtins(limits),
+                "changed_at": clock.now(),
+            },
+        )
+    else:
+        SubjectLimit.objects.for_organization(organization).filter(pk=subject).delete()
+    audit.record(
+        organization=organization,
+        by=by,
+        action="limits.changed",
+        subject=subject,
+        detail={"before": shown(before, organization.currency), "after": shown(limits, organization.currency)},
+    )
+
+
+def _read_networks(networks: Iterable[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """The networks, each once, and what is wrong: a field and a sentence each."""
+    found: dict[str, None] = {}
+    unread: list[str] = []
+    for text in networks:
+        try:
+            found[str(ipaddress.ip_network(text.strip()))] = None
+        except ValueError:
+            unread.append(repr(text.strip()[:50]))
+    problems = []
+    if unread:
+        problems.append(
+            f"networks: {', '.join(unread)} {'is no network' if len(unread) == 1 else 'are no networks'}. Write an"
+            " address, or a network such as 192.0.2.0/24 or 2001:db8::/32 with zeros behind its prefix."
+        )
+    if len(found) > MOST_NETWORKS:
+        problems.append(f"networks: a key can name {MOST_NETWORKS} networks at most.")
+    return list(found), [("networks", sentence) for sentence in problems]
+
+
+def _problems(limits: Limits, currency: str) -> list[tuple[str, str]]:
+    """What is wrong with ``limits``: a field and a sentence each."""
+    found = []
+    for name, (measure, _) in NAMES.items():
+        amount: int | None = getattr(limits, name)
+        most = MOST_MONEY if measure is Measure.MONEY else MOST
+        if amount is not None and not 0 <= amount <= most:
+            shown_most = str(Money(MOST_MONEY, currency)) if measure is Measure.MONEY else f"{MOST:,}"
+            found.append((name, f"{name} must be between 0 and {shown_most}, or left out for no limit."))
+    return found

@@ -103,6 +103,7 @@ def create_key(
 
     Raises InvalidAccount.
     """
+    found = accounts_limits.check(limits=limits, networks=networks, currency=organization.currency)
     wanted = sorted({Scope(scope) for scope in scopes})
     if not wanted:
         raise InvalidAccount("Choose at least one scope: inference or manage.", param="scopes")
@@ -116,7 +117,7 @@ def create_key(
         sha256=secret.sha256,
         scopes=[str(scope) for scope in wanted],
         served_names=list(served_names),
-        networks=accounts_limits.check_networks(networks),
+        networks=found,
         priority=priority,
         created_by=by.label[:80],
         expires_at=expires_at,

@@ -103,10 +103,14 @@ class KeyLimitsView(_LimitsView):
         Gateways hold them within a second.
         """
         key = self._found(key_id)
-        accounts_limits.set_networks(key=key, networks=self.body["networks"], by=self.actor)
-        if self.body["priority"] is not None:
-            accounts_limits.set_priority(key=key, priority=Priority(self.body["priority"]), by=self.actor)
-        self.set(key.pk)
+        chosen = self.body["priority"]
+        accounts_limits.set_key_limits(
+            key=key,
+            limits=limits_from(self.body),
+            networks=self.body["networks"],
+            priority=None if chosen is None else Priority(chosen),
+            by=self.actor,
+        )
         return self._answer(key)
 
     def _found(self, key_id: str) -> ApiKey:

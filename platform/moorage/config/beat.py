@@ -27,13 +27,19 @@ _EVERY_SECONDS: Final = (
     ("reconcile-runtime", "moorage.billing.tasks.reconcile_runtime", 15.0),
 )
 
-_STARTED_AT: Final = clock.now()
-_STARTED: Final = time.monotonic()
 
+class SteadyClock:
+    """Tells what the wall clock said when it was made, and what has passed since by the clock that only runs."""
 
-def steady_now() -> dt.datetime:
-    """The time by the wall clock when this process began, and what has passed since by the clock that only runs."""
-    return _STARTED_AT + dt.timedelta(seconds=time.monotonic() - _STARTED)
+    def __init__(
+        self, *, wall: Callable[[], dt.datetime] = clock.now, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.seconds = seconds
+        self._began, self._zero = wall(), seconds()
+
+    def __call__(self) -> dt.datetime:
+        """The time."""
+        return self._began + dt.timedelta(seconds=self.seconds() - self._zero)
 
 
 def schedule(*, now: Callable[[], dt.datetime]) -> dict[str, dict[str, Any]]:
@@ -53,4 +59,5 @@ def schedule(*, now: Callable[[], dt.datetime]) -> dict[str, dict[str, Any]]:
     }
 
 
+steady_now: Final = SteadyClock()
 SCHEDULE: Final = schedule(now=steady_now)

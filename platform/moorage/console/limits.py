@@ -110,13 +110,18 @@ def _set(request: HttpRequest, page: _Page, form: LimitForm) -> bool:
     by = actor_of(request)
     try:
         if page.key is not None and isinstance(form, KeyLimitForm):
-            accounts_limits.set_networks(key=page.key, networks=form.network_list(), by=by)
-            if form.cleaned_data["priority"]:
-                chosen = Priority(form.cleaned_data["priority"])
-                accounts_limits.set_priority(key=page.key, priority=chosen, by=by)
-        accounts_limits.set_limits(
-            organization=page.membership.organization, subject=page.subject, limits=form.limits(), by=by
-        )
+            chosen = form.cleaned_data["priority"]
+            accounts_limits.set_key_limits(
+                key=page.key,
+                limits=form.limits(),
+                networks=form.network_list(),
+                priority=Priority(chosen) if chosen else None,
+                by=by,
+            )
+        else:
+            accounts_limits.set_limits(
+                organization=page.membership.organization, subject=page.subject, limits=form.limits(), by=by
+            )
     except InvalidInput as error:
         form.add_error(error.param if error.param in form.fields else None, error.message)
         return False

@@ -41,8 +41,18 @@ CREATE TRIGGER organization_changed AFTER UPDATE OF standing, slug, has_wallet, 
     EXECUTE FUNCTION notify_organization_changed();
 """
 )
+#: What they pay in would be forgotten, and forward again all of them would pay in dollars.
+REFUSED_IN_OTHER_CURRENCIES = """
+DO $$ BEGIN
+    IF EXISTS (SELECT FROM organization WHERE currency <> 'USD') THEN
+        RAISE EXCEPTION 'organizations pay in another currency than USD: no way back keeps it'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+END $$;
+"""
 BACKWARD = (
-    VIEW.replace("CURRENCY", "")
+    REFUSED_IN_OTHER_CURRENCIES
+    + VIEW.replace("CURRENCY", "")
     + """
 CREATE TRIGGER organization_changed AFTER UPDATE OF standing, slug, has_wallet ON organization
     FOR EACH ROW WHEN ((OLD.standing, OLD.slug, OLD.has_wallet) IS DISTINCT FROM

@@ -13,6 +13,15 @@ BEGIN
     RETURN NULL;
 END $$;
 """
+QUEUE_ONCE_MORE = """
+CREATE OR REPLACE FUNCTION queue_requests_for_rating() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO unrated_usage (source_id, kind, organization_id, ended_at, unpriced_meter, unpriced_model, due_at)
+    SELECT request_id, 'request', organization_id, ended_at, '', '', now() FROM added
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+"""
 
 
 class Migration(migrations.Migration):
@@ -30,7 +39,10 @@ class Migration(migrations.Migration):
             model_name='unratedusage',
             index=models.Index(condition=models.Q(('unpriced_meter', ''), _negated=True), fields=['organization_id', 'ended_at'], name='unrated_usage_unpriced'),
         ),
-        migrations.RunSQL(QUEUE, migrations.RunSQL.noop),
+        migrations.RunSQL(QUEUE, QUEUE_ONCE_MORE),
         # The index that Django adds to every text key for LIKE: nobody asks so.
-        migrations.RunSQL("DROP INDEX IF EXISTS unrated_usage_source_id_598b04ad_like", migrations.RunSQL.noop),
+        migrations.RunSQL(
+            "DROP INDEX IF EXISTS unrated_usage_source_id_598b04ad_like",
+            "CREATE INDEX unrated_usage_source_id_598b04ad_like ON unrated_usage (source_id varchar_pattern_ops)",
+        ),
     ]

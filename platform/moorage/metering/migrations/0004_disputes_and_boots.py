@@ -51,5 +51,8 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('is_disputed', True)), fields=['ended_at'], name='usage_event_disputed'),
         ),
         # The index that Django adds to every text key for LIKE: nobody asks so.
-        migrations.RunSQL("DROP INDEX IF EXISTS usage_event_request_id_60835714_like", migrations.RunSQL.noop),
+        migrations.RunSQL(
+            "DROP INDEX IF EXISTS usage_event_request_id_60835714_like",
+            "CREATE INDEX usage_event_request_id_60835714_like ON usage_event (request_id varchar_pattern_ops)",
+        ),
     ]
