@@ -92,10 +92,20 @@ def file_of(place: Path, module: str) -> Path:
 def use(parent: Path) -> bool:
     """Import the modules from native code, if it is there; to be called before any of them is imported."""
     place = folder(parent)
-    if not all(file_of(place, module).is_file() for module in MODULES):
+    if not is_whole(place):
         return False
-    sys.meta_path.insert(0, _Finder(place))
+    use_from(place)
     return True
+
+
+def use_from(place: Path) -> None:
+    """The same from a folder of native code that is known to be right."""
+    sys.meta_path.insert(0, _Finder(place))
+
+
+def is_whole(place: Path) -> bool:
+    """Whether native code of every module is in a folder."""
+    return all(file_of(place, module).is_file() for module in MODULES)
 
 
 def is_used() -> bool:

@@ -50,7 +50,8 @@ class Server:
         metrics = Metrics()
         pool = Pool()
         admission = Admission(console_url=settings.console_url, soon=loop.call_soon)
-        self._parts = Parts(
+        #: What all its connections share.
+        self.parts = Parts(
             loop=loop,
             admission=admission,
             keys=Keyring(organizations=admission.organizations),
@@ -75,19 +76,19 @@ class Server:
             traces=traces.configured(settings, boot_id=self.boot_id),
             certificate=tls.configured(settings, log=log),
         )
-        self._listeners = Listeners(self._parts)
+        self._listeners = Listeners(self.parts)
         self._tasks: list[asyncio.Task[None]] = []
         self._reporter = ActivityReporter(gateway_id=self.boot_id)
         self._leases = LeaseKeeper(
             admission=admission,
             boot_id=self.boot_id,
             database_url=settings.database_url,
-            log=self._parts.access_log,
+            log=self.parts.access_log,
         )
 
     async def start(self) -> None:
         """Begin to serve. Raises OSError when the port cannot be had."""
-        parts = self._parts
+        parts = self.parts
         parts.keys.is_loading = True
         parts.journal.start()
         state = StateListener(
@@ -115,7 +116,7 @@ class Server:
 
     async def stop(self) -> None:
         """Drain, settle what does not end in time, make it durable, and leave."""
-        parts = self._parts
+        parts = self.parts
         parts.is_stopping = True
         self._listeners.close()
         parts.holding.send_all_away(Stopping())
@@ -147,7 +148,7 @@ class Server:
     async def _report_last(self) -> None:
         try:
             async with asyncio.timeout(2), connect(self._settings.database_url) as connection:
-                await self._reporter.report(connection, self._parts.activity, self._parts.pool)
+                await self._reporter.report(connection, self.parts.activity, self.parts.pool)
         except (OSError, TimeoutError, psycopg.Error):
             return  # the rows grow stale and are read as such
 
@@ -160,18 +161,18 @@ class Server:
 
     def read_certificate(self) -> None:
         """Read the certificate again if its files changed."""
-        if self._parts.certificate is not None:
-            self._parts.certificate.check()
+        if self.parts.certificate is not None:
+            self.parts.certificate.check()
 
     def _progress(self) -> list[Progress]:
-        return [progress for exchange in self._parts.live if (progress := exchange.progress()) is not None]
+        return [progress for exchange in self.parts.live if (progress := exchange.progress()) is not None]
 
     def _keys_gone(self, key_ids: frozenset[str]) -> None:
-        for exchange in list(self._parts.live):
+        for exchange in list(self.parts.live):
             if exchange.key_id in key_ids:
                 exchange.cut(KeyRefused("The API key was revoked."), "refused")
 
     def _routes_changed(self) -> None:
-        self._parts.pool.routes_changed(self._parts.routes)
-        self._parts.activity.routes_changed(self._parts.routes)
-        self._parts.holding.routes_changed(self._parts.routes)
+        self.parts.pool.routes_changed(self.parts.routes)
+        self.parts.activity.routes_changed(self.parts.routes)
+        self.parts.holding.routes_changed(self.parts.routes)

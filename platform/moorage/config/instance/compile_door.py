@@ -1,5 +1,8 @@
 """`./manage.py compile`: the gateway's hot modules as native code, by mypyc and the machine's C compiler.
 
+Compiled twice: the first result counts its branches while it goes through ``gateway.rehearsal``, and the second is laid
+out by what was counted. Where a compiler cannot do that, the code is compiled once, as it is.
+
 The folder appears as a whole or not at all; a gateway that is running goes on as it is until it is started again.
 """
 
@@ -16,6 +19,10 @@ from moorage.config.instance.home import Home
 from moorage.gateway import compiled
 
 _LINES: Final = 15
+_NATIVE: Final = "native"
+#: gcc's: one thread runs the rehearsal; what it does not come past is compiled as if there were no profile.
+_COUNTING: Final = "-fprofile-generate -fprofile-update=single"
+_COUNTED: Final = "-fprofile-use -fprofile-partial-training -Wno-missing-profile"
 
 
 def run(*, place: Home) -> int:
@@ -30,10 +37,13 @@ def run(*, place: Home) -> int:
         return 1
     parent.mkdir(parents=True, exist_ok=True)
     began = time.monotonic()
-    print(f"Compiling {len(compiled.MODULES)} modules of the gateway; this takes a minute or two.", file=sys.stderr)
+    print(f"Compiling {len(compiled.MODULES)} modules of the gateway; this takes some minutes.", file=sys.stderr)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".new-") as work:
         built = _build(Path(work))
         if built is None:
+            return 1
+        if compiled.folder(parent) != target:
+            print("The sources changed while they were compiled. Compile them again.", file=sys.stderr)
             return 1
         for other in parent.iterdir():
             if other != Path(work):
@@ -45,30 +55,43 @@ def run(*, place: Home) -> int:
 
 def _build(work: Path) -> Path | None:
     """The folder of native code; None when it could not be made, which was said."""
+    said = _step(work, "moorage.config.instance.compile_door", _COUNTING)
+    if said is None:
+        said = _step(work, "moorage.gateway.rehearsal")
+    if said is None:
+        said = _step(work, "moorage.config.instance.compile_door", _COUNTED)
+    if said is not None:
+        print("It is compiled without a profile of its branches, which this compiler cannot take.", file=sys.stderr)
+        said = _step(work, "moorage.config.instance.compile_door")
+    if said is None:
+        return work / _NATIVE
+    print(f"{said}\n\nThe gateway could not be compiled (the lines above are the compiler's).", file=sys.stderr)
+    return None
+
+
+def _step(work: Path, module: str, *arguments: str) -> str | None:
+    """Run one of our modules in a process of its own; its last words if it failed, or if no native code is there."""
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-m", "moorage.config.instance.compile_door", str(work)],
+        [sys.executable, "-W", "ignore", "-m", module, str(work / _NATIVE), *arguments],
         cwd=compiled.PLATFORM,
         env={**os.environ, "PYTHONPATH": str(compiled.PLATFORM)},
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
-    built = work / "native"
-    if done.returncode or not all(compiled.file_of(built, module).is_file() for module in compiled.MODULES):
-        last_words = "\n".join(done.stdout.splitlines()[-_LINES:])
-        print(
-            f"{last_words}\n\nThe gateway could not be compiled (the lines above are the compiler's).", file=sys.stderr
-        )
+    if done.returncode == 0 and compiled.is_whole(work / _NATIVE):
         return None
-    return built
+    return "\n".join(done.stdout.splitlines()[-_LINES:])
 
 
-def _compile(work: Path) -> None:
-    """In a process of its own, for both tools speak to stdout and take the process for theirs."""
+def _compile(native: Path, options: list[str]) -> None:
+    """Make ``native``. In a process of its own, for both tools speak to stdout and take the process for theirs."""
     from mypyc.build import mypycify
     from setuptools import setup
 
+    work = native.parent
     extensions = mypycify(
         [
             "--config-file=",
@@ -83,9 +106,12 @@ def _compile(work: Path) -> None:
         target_dir=str(work / "c"),
         group_name=compiled.LIBRARY,
     )
-    order = ["--quiet", "build_ext", f"--build-lib={work / 'native'}", f"--build-temp={work / 'objects'}"]
+    for extension in extensions:
+        extension.extra_compile_args += options
+        extension.extra_link_args += options
+    order = ["--quiet", "build_ext", "--force", f"--build-lib={native}", f"--build-temp={work / 'objects'}"]
     setup(name="moorage-gateway", packages=[], ext_modules=extensions, script_args=order)
 
 
 if __name__ == "__main__":
-    _compile(Path(sys.argv[1]))
+    _compile(Path(sys.argv[1]), " ".join(sys.argv[2:]).split())
