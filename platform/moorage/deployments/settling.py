@@ -2,11 +2,13 @@
 
 import logging
 import socket
+from pathlib import Path
 from typing import Final
 
 from moorage.deployments import reconcile
 from moorage.deployments.models import Replica, ReplicaStatus
 from moorage.fleet import errors as fleet_errors
+from moorage.fleet import sockets
 from moorage.fleet.runtime import ContainerRuntime
 
 log = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ def listens(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(_CONNECT_SECONDS)
         try:
-            connection.connect(path)
+            with sockets.opened(Path(path)) as opened:
+                connection.connect(opened)
         except (BlockingIOError, TimeoutError):
             return True
         except OSError:

@@ -8,6 +8,8 @@ import socket
 from pathlib import Path
 from typing import Any, Final
 
+from moorage.fleet import sockets
+
 #: An engine that listens accepts at once.
 CONNECT_SECONDS: Final = 2.0
 #: Nothing that is asked here has a longer answer.
@@ -43,7 +45,8 @@ class _Connection(http.client.HTTPConnection):
         """To the socket, instead of a port."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(CONNECT_SECONDS)
-        self.sock.connect(str(self._path))
+        with sockets.opened(self._path) as path:
+            self.sock.connect(path)
         self.sock.settimeout(self.timeout)
 
 

@@ -4,8 +4,12 @@
 a socket left by the last one can never be taken for the next one's.
 """
 
+import contextlib
+import errno
 import os
 import shutil
+import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +40,19 @@ def path(socket_dir: Path) -> Path:
             f"{socket} is longer than the {MAX_PATH_BYTES} bytes a socket may have; shorten MOORAGE_SOCKET_DIR"
         )
     return socket
+
+
+@contextlib.contextmanager
+def opened(socket: Path) -> Iterator[str]:
+    """A path that leads to the socket of that name, and nowhere else: a symbolic link that a runner left there could
+    lead to another tenant's engine. Raises OSError; ENOTSOCK for a link. The gateway's ``engine_address`` is alike."""
+    descriptor = os.open(socket, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK), str(socket))
+        yield f"/proc/self/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 def prepare(socket_dir: Path, *, uid: int | None, is_bounded: bool = False, is_emptied: bool = True) -> None:

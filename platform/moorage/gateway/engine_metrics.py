@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from moorage.gateway import engine_address
 from moorage.wire.records import ReplicaAddress
 
 #: All engines together; who has not answered by then is left out.
@@ -71,7 +72,8 @@ async def gather(replicas: Iterable[ReplicaAddress]) -> bytes:
 
 async def fetch(socket: str) -> str:
     """The body of one engine's answer. Raises OSError, ValueError or IncompleteReadError."""
-    reader, writer = await asyncio.open_unix_connection(socket, limit=_MOST_BYTES)
+    with engine_address.opened(socket) as path:
+        reader, writer = await asyncio.open_unix_connection(path, limit=_MOST_BYTES)
     try:
         writer.write(_REQUEST)
         head = await reader.readuntil(b"\r\n\r\n")

@@ -16,7 +16,7 @@ import time
 from collections.abc import Collection, Iterator
 from typing import Final, Literal, cast
 
-from moorage.gateway import affinity
+from moorage.gateway import affinity, engine_address
 from moorage.gateway.breaker import Breaker
 from moorage.gateway.routes import RouteTable
 from moorage.gateway.upstream_protocol import UpstreamConnection
@@ -93,7 +93,8 @@ class Replica:
         async with asyncio.timeout(seconds):
             while True:
                 try:
-                    _, connection = await loop.create_unix_connection(_new_connection, self.socket)
+                    with engine_address.opened(self.socket) as path:
+                        _, connection = await loop.create_unix_connection(_new_connection, path)
                 except BlockingIOError:
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, _LONGEST_PAUSE)
