@@ -15,12 +15,12 @@ AIM_MS = 50.0
 
 def main(*, is_quick: bool) -> int:
     """Prints the tables. 1 when a rule was broken, or when a decision gave less than first-fit-decreasing."""
-    print(decisions(rounds=3 if is_quick else 15))
+    print(decisions(rounds=3 if is_quick else 15), flush=True)
     outcomes = days(seeds=range(1 if is_quick else 4), nodes=16 if is_quick else 40)
-    print(table(outcomes))
+    print(table(outcomes), flush=True)
     seeds = range(3 if is_quick else 30)
     small = days(seeds=seeds, nodes=8)
-    print(density(small))
+    print(density(small), flush=True)
     in_days, less_in_days = compared(moment for seed in seeds for moment in pool_moments.of_day(seed))
     in_crowds, less_in_crowds = compared(
         pool_moments.crowd(seed, nodes=4, coming=20) for seed in range(10 * len(seeds))
@@ -51,11 +51,13 @@ def compared(moments: Iterable[pool_moments.Moment]) -> tuple[str, bool]:
 def table(outcomes: Sequence[pool_day.Outcome]) -> str:
     """One line a day and rule."""
     lines = [
-        f"{'rule':<22}{'placed':>8}{'of':>8}{'used':>8}{'busy':>8}{'mean s':>9}{'p99 s':>9}{'warm':>7}{'wrong':>7}"
+        f"{'rule':<22}{'placed':>8}{'of':>8}{'used':>8}{'busy':>8}{'mean s':>9}{'p99 s':>9}{'large mean s':>14}"
+        f"{'large p99 s':>13}{'warm':>7}{'wrong':>7}"
     ]
     lines += [
         f"{one.rule:<22}{one.placed:>8}{one.arrivals:>8}{one.used_share:>8.1%}{one.used_share_while_waiting:>8.1%}"
-        f"{one.mean_wait:>9.0f}{one.p99_wait:>9.0f}{one.warm_share:>7.0%}{len(one.violations):>7}"
+        f"{one.mean_wait:>9.0f}{one.p99_wait:>9.0f}{one.large_mean_wait:>14.0f}{one.large_p99_wait:>13.0f}"
+        f"{one.warm_share:>7.0%}{len(one.violations):>7}"
         for one in outcomes
     ]
     return "\n".join((*lines, "used: share of all GPU memory over the day; busy: while somebody waited"))

@@ -1,6 +1,6 @@
 """One measurement of a gateway in a few seconds, for whoever makes it faster.
 
-    PYTHONPATH=platform python -m tests.benchmarks.quick unary64 [unary1|burst|paced|all] [--where]
+    PYTHONPATH=platform python -m tests.benchmarks.quick unary64 [unary1|burst|paced|paced500|all] [--where]
 
 No gates, no peers: look at processor time, not at requests a second, where the machine is shared.
 """
@@ -21,7 +21,7 @@ from tests.benchmarks import database, gateway, load, peers, samples, stage, sys
 from tests.benchmarks.programs import BenchFailed
 
 _PACE_MS: Final = 20
-SCENARIOS: Final = ("unary1", "unary64", "burst", "paced")
+SCENARIOS: Final = ("unary1", "unary64", "burst", "paced", "paced500")
 
 
 def plan_of(name: str, seconds: float) -> tuple[traffic.Shape, load.Plan]:
@@ -29,10 +29,11 @@ def plan_of(name: str, seconds: float) -> tuple[traffic.Shape, load.Plan]:
     if name == "burst":
         shape = traffic.Shape(tokens=64)
         return shape, load.Plan(connections=64, seconds=seconds, frames=shape.frames)
-    if name == "paced":
+    if name.startswith("paced"):
         tokens = int((seconds + 2.0) * 1000 / _PACE_MS)
         shape = traffic.Shape(tokens=tokens, interval_ms=_PACE_MS)
-        return shape, load.Plan(connections=1000, seconds=seconds, mode="paced", ramp=1.0, frames=shape.frames)
+        connections = int(name.removeprefix("paced") or 1000)
+        return shape, load.Plan(connections=connections, seconds=seconds, mode="paced", ramp=1.0, frames=shape.frames)
     return traffic.Shape(), load.Plan(connections=int(name.removeprefix("unary")), seconds=seconds)
 
 

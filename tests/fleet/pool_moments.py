@@ -78,27 +78,26 @@ def crowd(seed: int, *, nodes: int = 8, coming: int = 30, has_priorities: bool =
     held = [(demand, place) for demand in demands[:-coming] if (place := board.place(demand)) is not None]
     for demand, place in chance.sample(held, len(held) // 2):
         board.give_back(demand, place, [devices[device_id] for device_id in place.device_ids])
-    return _moment(board, demands[-coming:], has_priorities=has_priorities)
+    return _moment(nodes_of(board), demands[-coming:], has_priorities=has_priorities)
 
 
 def of_day(seed: int, *, nodes: int = 8) -> Iterator[Moment]:
     """Every so many of the decisions of a day in which somebody waited when room became free."""
-    pool = pool_day.pool(nodes=nodes)
-    board = Board(pool)
     found: list[Moment] = []
     seen = 0
 
-    def watch(waiting: Sequence[pool_day.Arrival]) -> None:
+    def watch(waiting: Sequence[pool_day.Arrival], nodes: Sequence[NodeState]) -> None:
         nonlocal seen
         seen += 1
         if seen % ONE_IN == 0:
-            found.append(_moment(board, [arrival.demand for arrival in waiting], has_priorities=False))
+            found.append(_moment(nodes, [arrival.demand for arrival in waiting], has_priorities=False))
 
-    pool_day.replay(pool_day.day(seed, devices=8 * nodes), pool, ignores_priority=True, placer=board, watch=watch)
+    day = pool_day.day(seed, devices=8 * nodes)
+    pool_day.replay(day, pool_day.pool(nodes=nodes), ignores_priority=True, watch=watch)
     yield from found
 
 
-def _moment(board: Board, demands: Sequence[Demand], *, has_priorities: bool) -> Moment:
+def _moment(nodes: Sequence[NodeState], demands: Sequence[Demand], *, has_priorities: bool) -> Moment:
     askers = [
         Asker(
             replica_id=f"rep_{number:04}",
@@ -106,7 +105,7 @@ def _moment(board: Board, demands: Sequence[Demand], *, has_priorities: bool) ->
         )
         for number, demand in enumerate(demands)
     ]
-    return Moment(nodes=nodes_of(board), askers=askers)
+    return Moment(nodes=list(nodes), askers=askers)
 
 
 def nodes_of(board: Board) -> list[NodeState]:

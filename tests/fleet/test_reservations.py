@@ -1,6 +1,7 @@
 """Reserving and giving back: never more than there is, whoever asks at the same time."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -245,6 +246,23 @@ def test_who_waits_is_not_passed_by_who_comes_later(db: None) -> None:
     assert told.value.reason_code == "others_first"
     assert reserve("rep_waits", demand(6)).memory_bytes == 6 * GIB
     assert reserve("rep_later", demand(4)).memory_bytes == 4 * GIB
+
+
+@pytest.mark.parametrize(("patience", "is_kept_out"), [(3600, False), (0, True)])
+def test_a_node_is_kept_for_the_eldest_from_the_operators_patience_on(
+    db: None, settings: Any, patience: int, is_kept_out: bool
+) -> None:
+    settings.MOORAGE_PLACEMENT_PATIENCE_SECONDS = patience
+    a_node(memory=10)
+    reserve("rep_held", demand(4))
+    with pytest.raises(NoCapacity):
+        reserve("rep_eldest", demand(8))
+
+    if is_kept_out:
+        with pytest.raises(NoCapacity, match="goes to 1 that waits longer"):
+            reserve("rep_later", demand(5))
+    else:
+        assert reserve("rep_later", demand(5))
 
 
 def test_who_stopped_asking_waits_no_more(db: None) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime as dt
 
+from moorage.fleet import pool_day
 from moorage.fleet.decision import PATIENCE, Asker, decide, place
 from moorage.fleet.placement import Demand, IdleReplica, Placement, Refusal
 from tests.fleet.pools import GIB, demand, gpu, node
@@ -48,9 +49,9 @@ def test_who_waits_for_more_than_there_is_keeps_nobody_out() -> None:
     assert isinstance(decide(asker("rep_new", demand(gpus=1)), [before], nodes), Placement)
 
 
-def test_who_has_waited_long_is_kept_one_node_and_no_more() -> None:
-    big = asker("rep_big", demand(gpus=2), waited=PATIENCE.total_seconds())
-    other_big = asker("rep_other", demand(gpus=2), waited=PATIENCE.total_seconds() - 1)
+def test_who_has_waited_longest_is_kept_one_node_and_no_more() -> None:
+    big = asker("rep_big", demand(gpus=2), waited=PATIENCE.total_seconds() + 1)
+    other_big = asker("rep_other", demand(gpus=2), waited=PATIENCE.total_seconds())
     nodes = [node("a", gpus=(80, 80), held=1), node("b", gpus=(80, 80), held=1)]
 
     decision = decide(asker("rep_new", demand(gpus=1)), [big, other_big], nodes)
@@ -59,6 +60,49 @@ def test_who_has_waited_long_is_kept_one_node_and_no_more() -> None:
     assert isinstance(decision, Placement)
     assert decision.node_id == "node_a"
     assert isinstance(decide(asker("rep_new", demand(gpus=1)), [big], nodes[1:]), Refusal)
+
+
+def test_who_has_waited_longest_goes_before_one_larger_and_nobody_else_does() -> None:
+    nodes = [node("a", gpus=(80, 80))]
+    large = asker("rep_large", demand(gpus=2))
+    old, older = (asker(f"rep_{n}", demand(gpus=1), waited=PATIENCE.total_seconds() + n) for n in range(2))
+
+    assert isinstance(decide(older, [large, old], nodes), Placement)
+    assert isinstance(decide(large, [old, older], nodes), Refusal)
+    patient = asker("rep_0", demand(gpus=1), waited=PATIENCE.total_seconds() - 1)
+    assert isinstance(decide(large, [patient], nodes), Placement)
+
+
+def test_an_operator_says_how_long_the_eldest_waits() -> None:
+    nodes = [node("a", gpus=(80, 80), held=1)]
+    big = asker("rep_big", demand(gpus=2), waited=300)
+    new = asker("rep_new", demand(gpus=1))
+
+    assert isinstance(decide(new, [big], nodes), Placement)
+    assert isinstance(decide(new, [big], nodes, patience=dt.timedelta(minutes=5)), Refusal)
+
+
+def test_of_those_who_need_the_same_devices_who_came_first_goes_first() -> None:
+    nodes = [node("a", memory=64, gpus=(80, 80), held=1)]
+    early, roomy = asker("rep_2", demand(gpus=1), waited=1), asker("rep_1", demand(40, gpus=1))
+
+    assert isinstance(decide(early, [roomy], nodes), Placement)
+    assert isinstance(decide(roomy, [early], nodes), Refusal)
+
+
+def test_nobody_starves_behind_those_who_come_later() -> None:
+    """Single GPUs are asked for faster than they come free. Who needs a whole node gets one in a known time."""
+    nodes = pool_day.pool(nodes=2, gpus=4)
+    whole = Demand(memory_bytes=GIB, cpu_millis=1000, gpus=4)
+    single = dataclasses.replace(whole, gpus=1)
+    stays = 3600.0
+    stream = [pool_day.Arrival(at=300.0 * n, stays=stays, demand=single) for n in range(280)]
+    late = pool_day.Arrival(at=stays, stays=stays, demand=whole)
+
+    day = pool_day.replay(sorted([*stream, late], key=lambda one: one.at), nodes)
+
+    assert day.longest_wait <= PATIENCE.total_seconds() + stays
+    assert day.large_mean_wait > PATIENCE.total_seconds()
 
 
 def test_a_sleeping_replica_makes_way_for_its_equals_and_an_idle_one_for_its_betters() -> None:

@@ -57,6 +57,8 @@ MOORAGE_POOL = Path(os.environ["MOORAGE_POOL"]).absolute() if os.environ.get("MO
 MOORAGE_PLACEMENT = _env.text("MOORAGE_PLACEMENT", "pack")
 if MOORAGE_PLACEMENT not in ("pack", "spread"):
     raise ImproperlyConfigured("MOORAGE_PLACEMENT is pack or spread.")
+#: How long the eldest of those who wait does so before it goes before larger ones and a node is kept for it.
+MOORAGE_PLACEMENT_PATIENCE_SECONDS = _env.seconds("MOORAGE_PLACEMENT_PATIENCE_SECONDS", 18 * 3600)
 #: How long a replica that nobody calls stays frozen and then stopped, unless its Compose file says; 0: never, and the
 #: longest that a Compose file may ask for.
 MOORAGE_SLEEP_FROZEN_SECONDS = _env.seconds("MOORAGE_SLEEP_FROZEN_SECONDS", 300)

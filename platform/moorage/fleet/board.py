@@ -5,6 +5,7 @@ Nodes stand in sorted lists, so that the first one that fits is the best one: a 
 """
 
 import bisect
+import dataclasses
 import heapq
 from collections.abc import Iterable, Iterator
 from typing import Final, Literal
@@ -57,15 +58,18 @@ class Board:
             return None
         found = self._find(demand)
         if found is None:
-            self._refused[alike] = demand.memory_bytes
-        return found
+            # Those who come after it mostly need less memory: where devices are what lacks, they need not be tried.
+            is_in_vain = demand.wants_device and self._find(dataclasses.replace(demand, memory_bytes=0)) is None
+            self._refused[alike] = 0 if is_in_vain else demand.memory_bytes
+            return None
+        return self.take(demand, *found)
 
-    def _find(self, demand: Demand) -> Placement | None:
+    def _find(self, demand: Demand) -> tuple[Spot, tuple[DeviceState, ...]] | None:
         if demand.gpu_share_bytes:
-            return self._place_share(demand)
+            return self._find_share(demand)
         if not demand.wants_device:
             spot = self._first(demand, self._with_memory(demand.memory_bytes))
-            return None if spot is None else self.take(demand, spot, ())
+            return None if spot is None else (spot, ())
         for with_slices in (False, True):
             if with_slices and (demand.is_all_gpus or demand.gpus > 1 or not self._sliced):
                 break
@@ -75,7 +79,7 @@ class Board:
             )
             spot = self._first(demand, open_spots, with_slices=with_slices)
             if spot is not None:
-                return self.take(demand, spot, spot.devices_for(demand, with_slices=with_slices) or ())
+                return spot, spot.devices_for(demand, with_slices=with_slices) or ()
         return None
 
     def take(self, demand: Demand, spot: Spot, devices: tuple[DeviceState, ...]) -> Placement:
@@ -211,14 +215,14 @@ class Board:
             return max(spots, key=lambda spot: spot.gpu_key)
         return min(spots, key=lambda spot: spot.gpu_key[1:])
 
-    def _place_share(self, demand: Demand) -> Placement | None:
+    def _find_share(self, demand: Demand) -> tuple[Spot, tuple[DeviceState, ...]] | None:
         """Beside the organization's own on a device that they share already; else on a free one."""
         found = self._to_join(demand)
         if found is None or self.policy == "first":
             opened = self._to_open(demand)
             if found is None or (opened and opened[0].node.name < found[0].node.name):
                 found = opened
-        return found and self.take(demand, found[0], (found[1],))
+        return found and (found[0], (found[1],))
 
     def _to_join(self, demand: Demand) -> tuple[Spot, DeviceState] | None:
         """The device that its organization shares already with the least room that suffices."""

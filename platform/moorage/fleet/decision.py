@@ -9,14 +9,15 @@ from moorage.fleet import preemption, refusals
 from moorage.fleet.board import Board, Fit
 from moorage.fleet.placement import Demand, IdleReplica, NodeState, Placement, Policy, Refusal
 
-#: Who has waited for so long comes before larger ones of its priority, and one node is kept for the first of them.
-PATIENCE: Final = dt.timedelta(minutes=5)
+#: Whoever has waited longest of its priority, and for so long, comes before larger ones and is kept a node, unless the
+#: operator says otherwise. Long, because a node that is kept stands partly empty: README.md has what less costs.
+PATIENCE: Final = dt.timedelta(hours=18)
 #: The ways to fill the pool that are tried, the one preferred first. Who spreads does not ask for density.
 _FITS: Final[Mapping[Policy, Sequence[Fit]]] = {"pack": ("pack", "first"), "spread": ("spread",)}
 
 #: Where somebody stands among those who wait.
 Turn = tuple[int | bool | dt.timedelta | str, ...]
-#: Bytes of devices, then bytes of memory, given to each class of the turn (priority, long wait), the first one first.
+#: Bytes of devices, then bytes of memory, given to each class of the turn (priority, patience), the first one first.
 Given = list[tuple[int, int]]
 
 
@@ -29,16 +30,22 @@ class Asker:
     waited: dt.timedelta = dt.timedelta()
 
     @property
-    def is_impatient(self) -> bool:
-        """Whether it has waited long enough to come before larger ones."""
-        return self.waited >= PATIENCE
+    def turn(self) -> Turn:
+        """Sorts those who wait: priority, size (large ones are the hardest to place), long waits.
+
+        Memory is a size for those without a device; among others it decides between those who came together."""
+        return self._turn(is_eldest=False)
 
     @property
-    def turn(self) -> Turn:
-        """Sorts those who wait: priority, long waits, size: large ones are the hardest to place."""
+    def eldest_turn(self) -> Turn:
+        """Where it stands when it has waited longest, and too long: first of its priority."""
+        return self._turn(is_eldest=True)
+
+    def _turn(self, *, is_eldest: bool) -> Turn:
         demand = self.demand
-        size = (not demand.is_all_gpus, -demand.gpus, -demand.gpu_share_bytes, -demand.memory_bytes)
-        return (-demand.priority, not self.is_impatient, *size, -self.waited, self.replica_id)
+        memory = -demand.memory_bytes
+        size = (not demand.is_all_gpus, -demand.gpus, -demand.gpu_share_bytes, 0 if demand.wants_device else memory)
+        return (-demand.priority, not is_eldest, *size, -self.waited, memory, self.replica_id)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -47,6 +54,7 @@ class Plan:
 
     places: Mapping[str, Placement]  #: by replica
     claimed_for: str  #: the replica that one node is kept for; empty: nobody
+    in_turn: Sequence[str]  #: everybody who asked, the first one first
 
 
 def place(
@@ -62,6 +70,7 @@ def decide(
     nodes: Sequence[NodeState],
     *,
     policy: Policy = "pack",
+    patience: dt.timedelta = PATIENCE,
     idle: Sequence[IdleReplica] = (),
 ) -> Placement | Refusal:
     """Where ``asker`` goes when all those go first whose turn comes before its own.
@@ -72,32 +81,34 @@ def decide(
     4. Else the reason, and what would fit.
     """
     others = [other for other in waiting if other.replica_id != asker.replica_id]
-    plan = densest([*others, asker], nodes, policy=policy)
+    plan = densest([*others, asker], nodes, policy=policy, patience=patience)
     found = plan.places.get(asker.replica_id)
     if found is not None:
         return found
     if (making_way := preemption.find(asker.demand, nodes, idle)) is not None:
         return making_way
     served = {*plan.places, plan.claimed_for}
-    ahead = sum(other.replica_id in served and other.turn < asker.turn for other in others)
+    ahead = sum(replica_id in served for replica_id in plan.in_turn[: plan.in_turn.index(asker.replica_id)])
     return refusals.explain(asker.demand, nodes, others_ahead=ahead if _fits_alone(asker.demand, nodes) else 0)
 
 
-def densest(askers: Iterable[Asker], nodes: Sequence[NodeState], *, policy: Policy = "pack") -> Plan:
+def densest(
+    askers: Iterable[Asker], nodes: Sequence[NodeState], *, policy: Policy = "pack", patience: dt.timedelta = PATIENCE
+) -> Plan:
     """The plan that gives the most to the first class of the turn in which plans differ; of equals, the policy's own.
 
     Packing by weights and by what is in use is best over time, and now and then not for those who wait at this moment.
     First fit in the same turns is therefore tried as well: with everybody of one class it is first-fit-decreasing.
     Whoever is first of those who fit has a place in each plan, so nobody is overtaken from one decision to the next.
     """
-    in_turn = sorted(((asker.turn, asker) for asker in askers), key=lambda entry: entry[0])
+    in_turn = _in_turn(askers, patience)
     # A device counts alike wherever it is: giving a larger one than was asked for makes nothing denser.
     device_bytes = max((kind.memory_bytes for node in nodes for kind in node.kinds if not kind.is_slice), default=1)
     # One alone has a place in every plan or in none, and nobody to keep a node from.
     alike = _by_shape(nodes) if len(in_turn) > 1 else []
     best: tuple[Given, Plan] | None = None
     for fit in _FITS[policy]:
-        plan = _take_turns(Board(nodes, policy=fit), [asker for _, asker in in_turn], alike)
+        plan = _take_turns(Board(nodes, policy=fit), in_turn, alike)
         given = _given(plan, in_turn, device_bytes)
         if best is None or given > best[0]:
             best = (given, plan)
@@ -108,23 +119,43 @@ def densest(askers: Iterable[Asker], nodes: Sequence[NodeState], *, policy: Poli
     return best[1]
 
 
-def _take_turns(board: Board, in_turn: Iterable[Asker], alike: Sequence[Sequence[NodeState]]) -> Plan:
+def _in_turn(askers: Iterable[Asker], patience: dt.timedelta) -> list[tuple[Turn, Asker]]:
+    """Everybody by turn; in each priority the one who has waited longest goes first, from ``patience`` on.
+
+    One alone goes before larger ones, and each of them becomes the eldest one day: nobody starves behind its equals.
+    """
+    everybody = list(askers)
+    eldest: dict[int, Asker] = {}
+    for asker in everybody:
+        priority = asker.demand.priority
+        if asker.waited >= patience and (priority not in eldest or _age(asker) > _age(eldest[priority])):
+            eldest[priority] = asker
+    first = {asker.replica_id for asker in eldest.values()}
+    turns = ((asker.eldest_turn if asker.replica_id in first else asker.turn, asker) for asker in everybody)
+    return sorted(turns, key=lambda entry: entry[0])
+
+
+def _age(asker: Asker) -> tuple[dt.timedelta, str]:
+    return (asker.waited, asker.replica_id)
+
+
+def _take_turns(board: Board, in_turn: Sequence[tuple[Turn, Asker]], alike: Sequence[Sequence[NodeState]]) -> Plan:
     """Everybody's place on ``board``, in this order.
 
-    The largest that has waited long and fits nowhere claims the node that lacks least: small ones would keep it out.
+    The first of the eldest that fits nowhere claims the node that lacks least: small ones would keep it out.
     """
     places: dict[str, Placement] = {}
     claimed_for = ""
-    for other in in_turn:
+    for turn, other in in_turn:
         placement = board.place(other.demand)
         if placement is not None:
             places[other.replica_id] = placement
-        elif other.is_impatient and not claimed_for:
+        elif not turn[1] and not claimed_for:
             node = _nearest(other.demand, board, alike)
             if node is not None:
                 board.claim(node.node_id)
                 claimed_for = other.replica_id
-    return Plan(places=places, claimed_for=claimed_for)
+    return Plan(places=places, claimed_for=claimed_for, in_turn=[other.replica_id for _, other in in_turn])
 
 
 def _given(plan: Plan, in_turn: Iterable[tuple[Turn, Asker]], device_bytes: int) -> Given:

@@ -18,7 +18,7 @@ class FirstFit:
         self._shared = {node.node_id: {device.device_id: device for device in node.shared_devices} for node in nodes}
 
     def place(self, demand: Demand) -> Placement | None:
-        """See :class:`moorage.fleet.pool_day.Placer`."""
+        """A place, taken at once; None if there is none."""
         for node_id, free in self._free.items():
             if self._memory[node_id] < demand.memory_bytes:
                 continue
@@ -33,7 +33,7 @@ class FirstFit:
         return None
 
     def give_back(self, demand: Demand, placement: Placement, devices: Sequence[DeviceState]) -> None:
-        """See :class:`moorage.fleet.pool_day.Placer`."""
+        """What a replica held is free again."""
         self._memory[placement.node_id] += demand.memory_bytes
         for device in devices:
             held = self._shared[placement.node_id].pop(device.device_id, None)

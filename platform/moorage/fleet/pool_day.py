@@ -2,21 +2,24 @@
 
 The same day can be given to this platform's rule and to first-fit-decreasing, and the two compared: how much of the
 GPUs' memory was in use while somebody waited, how long they waited, and whether anything was ever held twice.
+This platform's rule is the one that decides on the real pool, called as it stands: :func:`decision.densest`.
 """
 
 import dataclasses
 import datetime as dt
 import heapq
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, Protocol
 
-from moorage.fleet.board import Board
-from moorage.fleet.decision import Asker
+from moorage.fleet import decision
 from moorage.fleet.first_fit import FirstFit
-from moorage.fleet.placement import GIB, Demand, DeviceKind, DeviceState, NodeState, Placement, Policy
+from moorage.fleet.placement import GIB, PRIORITIES, Demand, DeviceKind, DeviceState, NodeState, Placement, Policy
+from moorage.fleet.pool_book import Book
 
 DAY: Final = 24 * 3600
+#: A replica of so many GPUs is a large one: half of a node and more.
+LARGE: Final = 4
 #: What people ask for, and how often: gpus, share in GiB, weight.
 _SIZES: Final = ((1, 0, 30), (2, 0, 12), (4, 0, 8), (8, 0, 3), (0, 10, 14), (0, 20, 14), (0, 40, 10), (0, 60, 5))
 _MODELS: Final = 40
@@ -32,10 +35,19 @@ class Arrival:
     stays: float
     demand: Demand
 
+    @property
+    def size(self) -> int:
+        """What first-fit-decreasing goes by: devices, then bytes of one."""
+        return self.demand.gpus * 1000 * GIB or self.demand.gpu_share_bytes
+
+
+#: Places by where in the list of those who wait somebody stands.
+Given = Mapping[int, Placement]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What a day came to. Shares are of all GPU memory, over the time in which somebody waited."""
+    """What a day came to. Shares are of all GPU memory. Who still waits when the day ends has waited until then."""
 
     rule: str
     arrivals: int
@@ -45,15 +57,17 @@ class Outcome:
     mean_wait: float  #: seconds
     p99_wait: float
     longest_wait: float
+    large_mean_wait: float  #: of those who ask for LARGE GPUs or more
+    large_p99_wait: float
     warm_share: float  #: of the placed, on a node that had the weights
     violations: tuple[str, ...]
 
 
 class Placer(Protocol):
-    """What a rule does: take the next of those who wait, and give back what has left."""
+    """A rule: who of those who wait goes where. It is told what has left; what it gives is taken at once."""
 
-    def place(self, demand: Demand) -> Placement | None:
-        """A place, taken at once; None if there is none."""
+    def place(self, waiting: Sequence[Arrival], *, now: float, new: int, has_left: bool) -> Given:
+        """Places for some of ``waiting``, of whom the last ``new`` have just come."""
 
     def give_back(self, demand: Demand, placement: Placement, devices: Sequence[DeviceState]) -> None:
         """What a replica held is free again."""
@@ -79,7 +93,8 @@ def day(
         at += chance.expovariate(per_second * 1.5)
         if at >= DAY:
             return found
-        if chance.random() > (1 + 0.5 * _noon(at)) / 1.5:
+        noon = 1 - abs(at - DAY / 2) / (DAY / 4)  # -1 at midnight
+        if chance.random() > (1 + 0.5 * noon) / 1.5:
             continue
         gpus, share, _ = chance.choices(_SIZES, weights)[0]
         found.append(
@@ -109,15 +124,18 @@ def replay(
     policy: Policy = "pack",
     ignores_priority: bool = False,
     placer: Placer | None = None,
-    watch: Callable[[Sequence[Arrival]], None] | None = None,
+    watch: Callable[[Sequence[Arrival], Sequence[NodeState]], None] | None = None,
 ) -> Outcome:
-    """The day under one rule, or under ``placer`` in that rule's turns. Whoever waits is tried
-    again, in turn, whenever somebody has left or come. No node is kept for who waits long.
-
-    ``watch`` is shown who waits whenever somebody has left, before any of them is tried."""
-    book = _Book(nodes)
+    """The day under one rule, or under ``placer``. Who waits asks again whenever somebody has left or come.
+    ``watch`` is shown who waits and the pool whenever somebody has left, before anything is decided."""
+    if ignores_priority:
+        alike = PRIORITIES["normal"]
+        arrivals = [
+            dataclasses.replace(one, demand=dataclasses.replace(one.demand, priority=alike)) for one in arrivals
+        ]
+    book = Book(nodes)
     if placer is None:
-        placer = Board(nodes, policy=policy) if rule == "moorage" else FirstFit(nodes)
+        placer = Deciding(book, policy=policy) if rule == "moorage" else Decreasing(nodes)
     waiting: list[Arrival] = []
     leaving: list[tuple[float, int, Arrival, Placement]] = []
     tally = _Tally(capacity=book.capacity)
@@ -134,71 +152,76 @@ def replay(
             waiting.append(arrivals[coming])
             coming += 1
             new += 1
-        still: list[Arrival] = []
-        if not has_left:
-            # Who found no place before finds none now: only those who have just come are tried.
-            still, waiting = waiting[:-new], waiting[-new:]
-        elif watch is not None and waiting:
-            watch(waiting)
-        for arrival in sorted(waiting, key=_turn(rule, now, ignores_priority=ignores_priority)):
-            placement_or_none = placer.place(arrival.demand)
-            if placement_or_none is None:
-                still.append(arrival)
-                continue
-            book.enter(arrival.demand, placement_or_none)
-            tally.waits.append(now - arrival.at)
-            heapq.heappush(leaving, (now + arrival.stays, len(tally.waits), arrival, placement_or_none))
-        waiting = still
+        if not waiting:
+            continue
+        if watch is not None and has_left:
+            watch(waiting, book.nodes())
+        given = placer.place(waiting, now=now, new=new, has_left=has_left)
+        for at, placement in given.items():
+            arrival = waiting[at]
+            book.enter(arrival.demand, placement)
+            tally.wait(arrival, now)
+            tally.placed += 1
+            heapq.heappush(leaving, (now + arrival.stays, tally.placed, arrival, placement))
+        if given:
+            waiting = [arrival for at, arrival in enumerate(waiting) if at not in given]
+    for arrival in waiting:
+        tally.wait(arrival, DAY)
     return tally.outcome(rule=rule, arrivals=len(arrivals), warm=book.warm, violations=book.violations)
 
 
-class _Book:
-    """Who holds what, kept apart from the rule, so that a rule that errs is found out."""
+class Deciding:
+    """This platform's rule: the plan in which a real decision finds its place, carried out for all who wait at once.
+    There each asks for itself, within seconds, and its own weights alone are looked for."""
+
+    def __init__(self, book: Book, *, policy: Policy = "pack") -> None:
+        self._book = book
+        self._policy: Policy = policy
+
+    def place(self, waiting: Sequence[Arrival], *, now: float, new: int, has_left: bool) -> Given:
+        """See :class:`Placer`."""
+        nodes = self._book.nodes()
+        first = len(waiting) - new
+        came = _askers(waiting[first:], first, now)
+        # Nothing has left, so who found no place before finds none now, nor do those who come, if they find none alone.
+        if not has_left and not decision.densest(came, nodes, policy=self._policy).places:
+            return {}
+        plan = decision.densest([*_askers(waiting[:first], 0, now), *came], nodes, policy=self._policy)
+        return {int(replica_id): placement for replica_id, placement in plan.places.items()}
+
+    def give_back(self, demand: Demand, placement: Placement, devices: Sequence[DeviceState]) -> None:
+        """The book knows."""
+
+
+class Decreasing:
+    """First-fit-decreasing: the largest first, of equals who came first, each by plain first fit."""
 
     def __init__(self, nodes: Sequence[NodeState]) -> None:
-        self._nodes = {node.node_id: node for node in nodes}
-        self._memory = dict.fromkeys(self._nodes, 0)
-        self._devices = {device.device_id: device for node in nodes for device in node.free_devices}
-        self._node_of = {device.device_id: node.node_id for node in nodes for device in node.free_devices}
-        self._held: dict[str, list[tuple[str, int]]] = {device_id: [] for device_id in self._devices}
-        self._digests: dict[str, set[str]] = {node_id: set() for node_id in self._nodes}
-        self.capacity = sum(device.memory_bytes for device in self._devices.values())
-        self.used = 0
-        self.warm = 0
-        self.violations: list[str] = []
+        self._rule = FirstFit(nodes)
 
-    def enter(self, demand: Demand, placement: Placement) -> None:
-        """Write down what was given, and what is wrong with it."""
-        node = self._nodes[placement.node_id]
-        self._memory[node.node_id] += demand.memory_bytes
-        if self._memory[node.node_id] > node.memory_bytes:
-            self.violations.append(f"{node.name}: memory oversold")
-        if not demand.gpu_share_bytes and len(placement.device_ids) != demand.gpus:
-            self.violations.append(f"{node.name}: {len(placement.device_ids)} devices for {demand.gpus}")
-        for device_id in placement.device_ids:
-            size = demand.gpu_share_bytes or self._devices[device_id].memory_bytes
-            self._held[device_id].append((demand.organization_id, size))
-            self.used += size
-            held = self._held[device_id]
-            if sum(each for _, each in held) > self._devices[device_id].memory_bytes:
-                self.violations.append(f"{device_id}: oversold")
-            if len({organization for organization, _ in held}) > 1:
-                self.violations.append(f"{device_id}: two organizations")
-            if self._node_of[device_id] != node.node_id:
-                self.violations.append(f"{device_id}: not of {node.name}")
-            if self._devices[device_id].is_slice and len(placement.device_ids) > 1:
-                self.violations.append(f"{device_id}: a model over several slices")
-        self.warm += demand.digest in self._digests[node.node_id]
-        self._digests[node.node_id].add(demand.digest)
+    def place(self, waiting: Sequence[Arrival], *, now: float, new: int, has_left: bool) -> Given:  # noqa: ARG002
+        """See :class:`Placer`."""
+        # Nothing has left, so who found no place before finds none now.
+        first = 0 if has_left else len(waiting) - new
+        in_turn = sorted(enumerate(waiting[first:], first), key=lambda entry: (-entry[1].size, entry[1].at))
+        refused: dict[tuple[object, ...], int] = {}
+        given: dict[int, Placement] = {}
+        for at, arrival in in_turn:
+            demand = arrival.demand
+            # Alike but for memory: who needs no less than one that was refused is refused too, as the pool only fills.
+            alike = (demand.gpus, demand.gpu_share_bytes, demand.organization_id)
+            if demand.memory_bytes >= refused.get(alike, demand.memory_bytes + 1):
+                continue
+            placement = self._rule.place(demand)
+            if placement is None:
+                refused[alike] = demand.memory_bytes
+            else:
+                given[at] = placement
+        return given
 
-    def leave(self, demand: Demand, placement: Placement) -> list[DeviceState]:
-        """Cross it out; the devices it was on, as they are when nobody holds them."""
-        self._memory[placement.node_id] -= demand.memory_bytes
-        for device_id in placement.device_ids:
-            size = demand.gpu_share_bytes or self._devices[device_id].memory_bytes
-            self._held[device_id].remove((demand.organization_id, size))
-            self.used -= size
-        return [self._devices[device_id] for device_id in placement.device_ids]
+    def give_back(self, demand: Demand, placement: Placement, devices: Sequence[DeviceState]) -> None:
+        """See :class:`Placer`."""
+        self._rule.give_back(demand, placement, devices)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -206,7 +229,9 @@ class _Tally:
     """What is added up as the day passes."""
 
     capacity: int
+    placed: int = 0
     waits: list[float] = dataclasses.field(default_factory=list)
+    large_waits: list[float] = dataclasses.field(default_factory=list)
     now: float = 0
     used_seconds: float = 0
     waiting_seconds: float = 0
@@ -221,41 +246,36 @@ class _Tally:
             self.waiting_seconds += passed
             self.used_while_waiting += used * passed
 
+    def wait(self, arrival: Arrival, until: float) -> None:
+        """So long it waited."""
+        self.waits.append(until - arrival.at)
+        if arrival.demand.gpus >= LARGE:
+            self.large_waits.append(until - arrival.at)
+
     def outcome(self, *, rule: str, arrivals: int, warm: int, violations: Sequence[str]) -> Outcome:
         """The day's figures."""
-        waits = sorted(self.waits) or [0.0]
+        waits, large = sorted(self.waits) or [0.0], sorted(self.large_waits) or [0.0]
         return Outcome(
             rule=rule,
             arrivals=arrivals,
-            placed=len(self.waits),
+            placed=self.placed,
             used_share=self.used_seconds / (self.capacity * DAY),
             used_share_while_waiting=self.used_while_waiting / (self.capacity * max(self.waiting_seconds, 1)),
             mean_wait=sum(waits) / len(waits),
             p99_wait=waits[99 * len(waits) // 100],
             longest_wait=waits[-1],
-            warm_share=warm / max(len(self.waits), 1),
+            large_mean_wait=sum(large) / len(large),
+            large_p99_wait=large[99 * len(large) // 100],
+            warm_share=warm / max(self.placed, 1),
             violations=tuple(violations),
         )
 
 
-def _turn(rule: Rule, now: float, *, ignores_priority: bool) -> Callable[[Arrival], tuple[object, ...]]:
-    """In which order those who wait are tried."""
-
-    def ours(arrival: Arrival) -> tuple[object, ...]:
-        demand = dataclasses.replace(arrival.demand, priority=1) if ignores_priority else arrival.demand
-        waited = dt.timedelta(seconds=now - arrival.at)
-        return Asker(replica_id=f"{arrival.at}", demand=demand, waited=waited).turn
-
-    def decreasing(arrival: Arrival) -> tuple[object, ...]:
-        demand = arrival.demand
-        return (-(demand.gpus * 1000 * GIB or demand.gpu_share_bytes), arrival.at)
-
-    return ours if rule == "moorage" else decreasing
-
-
-def _noon(at: float) -> float:
-    """From -1 at midnight to 1 at noon."""
-    return 1 - abs(at - DAY / 2) / (DAY / 4)
+def _askers(arrivals: Sequence[Arrival], first: int, now: float) -> list[decision.Asker]:
+    return [
+        decision.Asker(replica_id=f"{at:06}", demand=one.demand, waited=dt.timedelta(seconds=now - one.at))
+        for at, one in enumerate(arrivals, first)
+    ]
 
 
 def _node(number: int, gpus: int, gpu_gib: int) -> NodeState:

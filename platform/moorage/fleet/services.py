@@ -128,6 +128,7 @@ def _decide(replica_id: str, demand: Demand, idle: Mapping[str, Quiet]) -> Place
         snapshot.waiting(now=now, besides=replica_id),
         snapshot.nodes(now=now, digest=demand.digest),
         policy="spread" if settings.MOORAGE_PLACEMENT == "spread" else "pack",
+        patience=dt.timedelta(seconds=settings.MOORAGE_PLACEMENT_PATIENCE_SECONDS),
         idle=snapshot.idle(idle),
     )
 
