@@ -4,7 +4,7 @@ import dataclasses
 import datetime as dt
 
 from moorage.fleet import pool_day
-from moorage.fleet.decision import PATIENCE, Asker, decide, place
+from moorage.fleet.decision import PATIENCE, Asker, decide, densest, place
 from moorage.fleet.placement import Demand, IdleReplica, Placement, Refusal
 from tests.fleet.pools import GIB, demand, gpu, node
 
@@ -71,6 +71,17 @@ def test_who_has_waited_longest_goes_before_one_larger_and_nobody_else_does() ->
     assert isinstance(decide(large, [old, older], nodes), Refusal)
     patient = asker("rep_0", demand(gpus=1), waited=PATIENCE.total_seconds() - 1)
     assert isinstance(decide(large, [patient], nodes), Placement)
+
+
+def test_what_one_organization_finds_no_room_for_another_finds_on_a_node_of_its_own() -> None:
+    nodes = [node("a", gpus=(80,), taints=(("organization", "org_acme"),)), node("b", gpus=(80, 80), held=2)]
+    stranger = asker("rep_1", demand(gpus=1, organization_id="org_other"), waited=60)
+    owner = asker("rep_2", demand(gpus=1, organization_id="org_acme"))
+
+    plan = densest([stranger, owner], nodes)
+
+    assert list(plan.places) == ["rep_2"]
+    assert plan.places["rep_2"].node_id == "node_a"
 
 
 def test_an_operator_says_how_long_the_eldest_waits() -> None:

@@ -39,7 +39,8 @@ class Board:
         self._claimed: Final[set[str]] = set()
         self._sliced: Final = [spot for spot in self.spots.values() if any(kind.is_slice for kind in spot.node.kinds)]
         for spot in self.spots.values():
-            for digest in spot.digests:
+            # Plain first fit asks for no warm weights.
+            for digest in spot.digests if not is_by_name else ():
                 self._warm.setdefault(digest, []).append(spot)
             for name, value in spot.node.taints:
                 if name == ORGANIZATION_TAINT:
@@ -53,7 +54,7 @@ class Board:
 
     def place(self, demand: Demand) -> Placement | None:
         """The best place that is left, and the board without it; None if there is none."""
-        alike = _shape(demand)
+        alike = self._shape(demand)
         if demand.memory_bytes >= self._refused.get(alike, demand.memory_bytes + 1):
             return None
         found = self._find(demand)
@@ -63,6 +64,14 @@ class Board:
             self._refused[alike] = 0 if is_in_vain else demand.memory_bytes
             return None
         return self.take(demand, *found)
+
+    def _shape(self, demand: Demand) -> tuple[object, ...]:
+        """Everything but memory that decides whether there is a place."""
+        # Whose it is decides only where something is shared or its organization's own.
+        owner = demand.organization_id
+        owner = owner if demand.gpu_share_bytes or owner in self._own else ""
+        devices = (demand.gpus, demand.is_all_gpus, demand.gpu_memory_bytes, demand.gpu_total_bytes)
+        return (*devices, demand.gpu_share_bytes, demand.heads, demand.labels, owner, demand.cpu_millis)
 
     def _find(self, demand: Demand) -> tuple[Spot, tuple[DeviceState, ...]] | None:
         if demand.gpu_share_bytes:
@@ -270,9 +279,3 @@ class Board:
         else:
             parts.append("the most free memory")
         return "; ".join(parts)
-
-
-def _shape(demand: Demand) -> tuple[object, ...]:
-    """Everything but memory and CPUs that decides whether there is a place."""
-    devices = (demand.gpus, demand.is_all_gpus, demand.gpu_memory_bytes, demand.gpu_total_bytes, demand.gpu_share_bytes)
-    return (*devices, demand.heads, demand.labels, demand.organization_id, demand.cpu_millis)

@@ -183,10 +183,14 @@ class Deciding:
         nodes = self._book.nodes()
         first = len(waiting) - new
         came = _askers(waiting[first:], first, now)
-        # Nothing has left, so who found no place before finds none now, nor do those who come, if they find none alone.
-        if not has_left and not decision.densest(came, nodes, policy=self._policy).places:
-            return {}
-        plan = decision.densest([*_askers(waiting[:first], 0, now), *came], nodes, policy=self._policy)
+        plan = None
+        if not has_left:
+            # Who found no place before finds none now, nor do those who come, if they find none alone.
+            plan = decision.densest(came, nodes, policy=self._policy)
+            if not plan.places:
+                return {}
+        if plan is None or first:
+            plan = decision.densest([*_askers(waiting[:first], 0, now), *came], nodes, policy=self._policy)
         return {int(replica_id): placement for replica_id, placement in plan.places.items()}
 
     def give_back(self, demand: Demand, placement: Placement, devices: Sequence[DeviceState]) -> None:
