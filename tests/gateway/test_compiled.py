@@ -1,5 +1,7 @@
 """The gateway as native code answers, meters and limits as from source; native code of other sources is not used."""
 
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -30,13 +32,19 @@ WHERE = "; from moorage.gateway import sse; print(sse.__file__)"
 
 
 @pytest.fixture(scope="module")
-def native(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with native code of the sources as they are."""
+def compilation(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A folder with native code of the sources as they are, and what was said while it was made."""
     if shutil.which("cc") is None:
         pytest.skip("there is no C compiler")
     home = Home(path=tmp_path_factory.mktemp("home"))
-    assert compile_door.run(place=home) == 0
-    return home.compiled
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert compile_door.run(place=home) == 0, said.getvalue()
+    return home.compiled, said.getvalue()
+
+
+@pytest.fixture
+def native(compilation: tuple[Path, str]) -> Path:
+    return compilation[0]
 
 
 def python(*arguments: str) -> str:
@@ -54,6 +62,14 @@ def test_the_modules_come_from_native_code_where_there_is_some(native: Path) -> 
     shown = python("-c", SHOWN + WHERE, str(native))
 
     assert shown.splitlines() == ["True", str(compiled.file_of(compiled.folder(native), "moorage.gateway.sse"))]
+
+
+def test_it_is_laid_out_by_what_a_rehearsal_counted(compilation: tuple[Path, str]) -> None:
+    version = subprocess.run(["cc", "--version"], capture_output=True, text=True, check=True).stdout
+    if "Free Software Foundation" not in version:
+        pytest.skip("only gcc's way to take a profile is known")
+
+    assert "no profile" not in compilation[1]
 
 
 def test_native_code_of_other_sources_is_not_used(native: Path, tmp_path: Path) -> None:

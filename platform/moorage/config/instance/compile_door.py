@@ -61,7 +61,7 @@ def _build(work: Path) -> Path | None:
     if said is None:
         said = _step(work, "moorage.config.instance.compile_door", _COUNTED)
     if said is not None:
-        print("It is compiled without a profile of its branches, which this compiler cannot take.", file=sys.stderr)
+        print(f"{said}\n\nThere is no profile of its branches (see above), so it is compiled without.", file=sys.stderr)
         said = _step(work, "moorage.config.instance.compile_door")
     if said is None:
         return work / _NATIVE
